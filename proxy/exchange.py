@@ -1,0 +1,121 @@
+"""`Exchange`: one call on its way through the chain. Each field names the one place that writes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from exporters.record import Attempt
+
+from .errors import ClientFault
+from .reply import RawHeaders, header
+
+if TYPE_CHECKING:
+    from .openai.call import Call
+
+Endpoint = Literal["chat", "completions", "responses", "embeddings", "moderations", "other"]
+
+
+class RequestSource(Protocol):
+    """The body as it arrives from the caller."""
+
+    async def read(self) -> bytes:
+        """The next bytes; b"" at the end. Raises `ClientGone` when the caller leaves, `ClientFault` when it lies."""
+
+
+class RequestBody:
+    """A request body: read whole by those who need it whole, else streamed through once."""
+
+    __slots__ = ("_source", "bytes_max", "data", "length", "received")
+
+    def __init__(self, source: RequestSource | None, length: int | None, bytes_max: int) -> None:
+        self._source = source
+        self.length = length
+        """Content-Length as sent; None when the body is chunked."""
+        self.bytes_max = bytes_max
+        self.data: bytes | None = b"" if source is None else None
+        """The whole body once it was read whole."""
+        self.received = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return self.data is not None
+
+    async def whole(self) -> bytes:
+        """The whole body, kept for a second reader. Raises `ClientFault` body_too_large (413)."""
+        if self.data is None:
+            pieces = []
+            while piece := await self.read():
+                pieces.append(piece)
+            self.data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return self.data
+
+    async def read(self) -> bytes:
+        """The next bytes of a body that nobody reads whole; b"" at the end."""
+        if self._source is None:
+            return b""
+        piece = await self._source.read()
+        self.received += len(piece)
+        if self.received > self.bytes_max:
+            raise body_too_large(self.bytes_max)
+        if not piece:
+            self._source = None
+        return piece
+
+
+def body_too_large(bytes_max: int) -> ClientFault:
+    return ClientFault(
+        f"The request body is larger than {bytes_max} bytes. Send less, or raise server.body_bytes_max.",
+        code="body_too_large",
+        status=413,
+    )
+
+
+@dataclass(slots=True)
+class Exchange:
+    # server.py
+    request_id: str
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    trace_state: str
+    start_ns: int
+    """Unix time; durations are added to it from the monotonic clock."""
+    started_s: float
+    """The same moment on the monotonic clock."""
+    method: str
+    path: str
+    """As on the request line, undecoded, without the query."""
+    query: str
+    """Without the question mark; "" when there is none."""
+    headers: RawHeaders
+    body: RequestBody
+    endpoint: Endpoint
+    peer: str
+    websocket: bool = False
+
+    # record: the parsed copy of the body; None for endpoints that are not parsed or bodies that cannot be.
+    call: Call | None = None
+    user: str = ""
+    session: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    prompt_name: str = ""
+    prompt_version: str = ""
+    drain_requested: bool = False
+    """record: the caller left and the reply is being read to its end for the usage."""
+
+    # authenticate
+    key_id: str = ""
+    caller_authorization_is_ours: bool = False
+    """The Authorization header held a Penstock key, so it must not travel on."""
+
+    # forward
+    upstream: str = ""
+    provider: str = ""
+    usage_asked: bool = False
+    """Usage was asked of the upstream on behalf of a caller that did not ask, so its chunk is hidden."""
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of the request header `name` (lower case)."""
+        return header(self.headers, name)
