@@ -50,7 +50,7 @@ class UpstreamRequest:
     target: bytes
     """Path and query as they go on the request line."""
     headers: RawHeaders
-    """End-to-end fields and Host, in order; framing (Content-Length or Transfer-Encoding) is added by the connection."""
+    """End-to-end fields and Host, in order; framing (Content-Length, Transfer-Encoding) is added by the connection."""
     body: bytes | RequestPieces = b""
     body_length: int | None = 0
     """Bytes to come when `body` is pieces and the caller declared them; None sends chunked."""
