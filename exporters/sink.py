@@ -14,7 +14,7 @@ class SinkUnavailable(Exception):
 
 
 class BatchRefused(Exception):
-    """The batch will never succeed as it is. The recorder halves it to find the culprit, and sets that aside, counted."""
+    """The batch will never succeed as it is. The recorder halves it to find the culprit, sets that aside and counts."""
 
 
 @dataclass(frozen=True, slots=True)
