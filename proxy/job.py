@@ -22,6 +22,9 @@ from .settings import Settings
 EXIT_MARGIN_S = 5.0
 """How long after its shutdown timeout a process that was told to end may still exist."""
 
+EMPTY_SPOOL_WITHIN_S = 5.0
+"""How long the recorder may go on after the last worker; what is left waits in the spool for the next start."""
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
@@ -33,8 +36,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ready_fd: int = -1
     console: bool = False
     """The recorder prints one line per call on standard output."""
-    store_url: str = ""
-    """Where the recorder writes: the ClickHouse URL with the credentials of the writer."""
+    store_port: int = 0
+    """Where the embedded store's ClickHouse interface listens on loopback; 0: ClickHouse is elsewhere."""
 
 
 class SupervisorGone(Exception):
