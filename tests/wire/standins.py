@@ -1,0 +1,105 @@
+"""Stand-ins for the supervisor's children, and a supervisor of them: `python standins.py serve SETTINGS.json`.
+
+`worker` answers every GET with its pid and the `concurrent_max` of its settings, after noting the path in `served.log`
+beside the spool: what is noted twice was doubled, what is missing was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from proxy.job import announce_ready, follow_supervisor, receive_job
+from proxy.logs import configure_logging
+from proxy.programs import Programs
+from proxy.settings import Settings
+from proxy.supervisor import ConfigurationRefused, Supervisor
+
+ME = str(Path(__file__).absolute())
+
+
+class Worker:
+    def __init__(self) -> None:
+        self.job = receive_job()
+        server = self.job.settings.server
+        follow_supervisor(server.shutdown_timeout_s + 5)
+        self.log = os.open(Path(server.data_dir) / "served.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self.stopping = asyncio.Event()
+        self.open = 0
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
+        servers = [await asyncio.start_server(self.serve, sock=socket.socket(fileno=fd)) for fd in self.job.listen_fds]
+        if self.job.settings.server.header_bytes_max == 13:
+            sys.exit("told not to become ready")
+        announce_ready(self.job)
+        await self.stopping.wait()
+        for server in servers:
+            server.close()
+        deadline = time.monotonic() + self.job.settings.server.shutdown_timeout_s
+        while self.open and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                path = head.split(b" ", 2)[1]
+                if path == b"/crash":
+                    os._exit(3)
+                os.write(self.log, path + b"\n")
+                if path == b"/hang":
+                    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                    time.sleep(600)  # noqa: ASYNC251 - it hangs on purpose
+                if path == b"/slow":
+                    await asyncio.sleep(0.5)
+                body = b"%d %d" % (os.getpid(), self.job.settings.server.concurrent_max)
+                closing = b"Connection: close\r\n" if self.stopping.is_set() else b""
+                writer.write(b"HTTP/1.1 200 OK\r\n%sContent-Length: %d\r\n\r\n%s" % (closing, len(body), body))
+                await writer.drain()
+                if closing:
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            self.open -= 1
+            writer.close()
+
+
+def recorder() -> None:
+    job = receive_job()
+    follow_supervisor(5)
+    announce_ready(job)
+    signal.sigwait({signal.SIGTERM})
+    (Path(job.settings.server.data_dir) / "recorder-ended").touch()
+
+
+async def serve(settings_path: Path) -> int:
+    def load() -> Settings:
+        try:
+            return msgspec.json.decode(settings_path.read_bytes(), type=Settings)
+        except msgspec.DecodeError as error:
+            raise ConfigurationRefused(str(error)) from error
+
+    programs = Programs(worker=(sys.executable, ME, "worker"), recorder=(sys.executable, ME, "recorder"))
+    return await Supervisor(load(), load=load, programs=programs).run()
+
+
+if __name__ == "__main__":
+    role = sys.argv[1]
+    configure_logging(role)
+    if role == "worker":
+        asyncio.run(Worker().run())
+    elif role == "recorder":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        recorder()
+    else:
+        sys.exit(asyncio.run(serve(Path(sys.argv[2]))))

@@ -1,0 +1,109 @@
+"""SIGHUP: the configuration changes under load, and no call is lost, doubled or refused."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.wire.lifecycle import Load, Supervised, alive, kill, until
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (2, 2), (1, 3), (3, 1)])
+async def test_no_call_fails_while_workers_are_replaced(tmp_path: Path, before: int, after: int) -> None:
+    with Supervised(tmp_path, workers=before, concurrent_max=1) as house:
+        async with Load(house.note.port) as load:
+            await load.until(lambda: load.answered_by.total() > 50, "calls before the reload")
+            house.configure(workers=after, concurrent_max=2)
+            kill(house.pid, signal.SIGHUP)
+            await load.until(lambda: "loaded anew" in house.log, "the reload")
+            seen = load.answered_by.total()
+            await load.until(lambda: load.answered_by.total() > seen + 50, "calls after the reload")
+        served = house.served()
+        assert {path: served[path] for path in load.sent} == dict.fromkeys(load.sent, 1)
+        assert {generation for _, generation in load.answered_by} == {1, 2}
+        assert len({pid for pid, generation in load.answered_by if generation == 2}) <= after
+
+
+async def test_three_reloads_in_a_row(tmp_path: Path) -> None:
+    with Supervised(tmp_path, workers=2, concurrent_max=1) as house:
+        async with Load(house.note.port) as load:
+            for generation in (2, 3, 4):
+                house.configure(concurrent_max=generation)
+                kill(house.pid, signal.SIGHUP)
+                wanted = generation - 1
+                await load.until(lambda wanted=wanted: house.log.count("loaded anew") == wanted, "the reload")
+        served = house.served()
+        assert all(served[path] == 1 for path in load.sent)
+
+
+async def test_the_old_worker_finishes_what_is_open(tmp_path: Path) -> None:
+    with Supervised(tmp_path, concurrent_max=1) as house:
+        async with Load(house.note.port, clients=1) as load:
+            await load.until(lambda: load.answered_by.total() > 5, "a worker")
+            (old,) = load.answered_by
+            kill(house.pid, signal.SIGHUP)
+            await load.until(lambda: "loaded anew" in house.log and not alive(old[0]), "the old one to end")
+        assert "killed" not in house.log
+
+
+async def test_a_malformed_configuration_changes_nothing(tmp_path: Path) -> None:
+    with Supervised(tmp_path, concurrent_max=7) as house:
+        before = house.fetch("/")
+        house.settings_path.write_text('{"server": {"prot": 1}}')
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: "was not changed" in house.log, "the refusal")
+        assert house.fetch("/") == before
+        assert "prot" in house.log.splitlines()[-1]
+        assert "Traceback" not in house.log
+
+
+async def test_workers_that_cannot_serve_by_the_new_configuration_do_not_replace_the_old(tmp_path: Path) -> None:
+    with Supervised(tmp_path, workers=2) as house:
+        before = house.children()
+        house.configure(header_bytes_max=13)
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: "no worker can serve by it" in house.log, "the refusal")
+        async with Load(house.note.port) as load:
+            await load.until(lambda: load.answered_by.total() > 50, "calls")
+        assert house.children() == before
+
+
+async def test_a_new_port_is_served_before_the_old_one_closes(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Supervised(tmp_path, workers=1) as house:
+        old = house.note.port
+        house.configure(port=port)
+        kill(house.pid, signal.SIGHUP)
+        note = until(lambda: (note := house.serving()) and note.port == port and note, "the new port in the note")
+        house.note = note
+        assert house.fetch("/") is not None
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", old))
+
+
+async def test_an_occupied_new_port_changes_nothing(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, Supervised(tmp_path) as house:
+        before = house.fetch("/")
+        house.configure(port=other.getsockname()[1])
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: "is occupied" in house.log, "the refusal")
+        assert house.fetch("/") == before
+
+
+async def test_the_recorder_is_restarted_only_when_its_part_changed(tmp_path: Path) -> None:
+    with Supervised(tmp_path) as house:
+        ended = house.data_dir / "recorder-ended"
+        until(lambda: len(house.children()) == 2, "the recorder")
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: house.log.count("loaded anew") == 1, "the reload")
+        assert not ended.exists()
+        house.settings_path.write_bytes(
+            house.settings_path.read_bytes().replace(b'"retention_days":90', b'"retention_days":9')
+        )
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: house.log.count("loaded anew") == 2, "the reload")
+        assert ended.exists()
