@@ -103,7 +103,22 @@ def span_attributes(record: CallRecord, *, content: Content = "full") -> Attribu
         found["penstock.content"] = "off"
     _add_derived(found, record)
     _add_families(found, record)
+    try:
+        "".join([*found, *(value for value in found.values() if value.__class__ is str)]).encode()
+    except UnicodeEncodeError:
+        return {_encodable(name): _encodable_value(value) for name, value in found.items()}
     return found
+
+
+def _encodable(text: str) -> str:
+    """A path that is not UTF-8 carries lone surrogates, which no wire format takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _encodable_value(value: Attribute) -> Attribute:
+    if isinstance(value, list):
+        return [_encodable(item) for item in value]
+    return _encodable(value) if isinstance(value, str) else value
 
 
 def _add_derived(found: Attributes, record: CallRecord) -> None:
