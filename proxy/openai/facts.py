@@ -1,0 +1,159 @@
+"""The few facts of a whole JSON reply that are worth knowing at once: its usage, identity, tier, endings and error."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from .document import read_object
+from .usage import Usage, read_usage
+
+if TYPE_CHECKING:
+    from ..exchange import Endpoint
+
+TEXT_MAX: Final = 256
+"""Characters of an id, a model name or an error code that are kept."""
+MESSAGE_MAX: Final = 2000
+_TAIL_FROM: Final = 16 * 1024
+
+_SECRET = re.compile(r"(?i)\b(?:bearer\s+\S+|(?:sk|pk|rk|gsk|xai|key|nvapi|hf)[-_][\w*.-]{6,}|AIza[\w*-]{8,})")
+
+
+class Facts(NamedTuple):
+    """Empty or None where the reply does not say, or says something of another type."""
+
+    usage: Usage | None = None
+    service_tier: str = ""
+    """The tier that is billed."""
+    response_id: str = ""
+    response_model: str = ""
+    finish_reasons: tuple[str, ...] = ()
+    """One for each choice in order, in chat's words also for responses."""
+    system_fingerprint: str = ""
+    error_type: str = ""
+    """The code of an OpenAI error envelope, or else its type."""
+    error_message: str = ""
+    """May quote what the caller sent. Keys in it are blanked."""
+
+
+class _Choice(msgspec.Struct):
+    index: Any = None
+    finish_reason: Any = None
+
+
+class _Item(msgspec.Struct):
+    type: Any = None
+
+
+class _Reply(msgspec.Struct):
+    """The same names as in the JSON, so that a decoded object and this struct are read alike."""
+
+    id: Any = None
+    model: Any = None
+    service_tier: Any = None
+    system_fingerprint: Any = None
+    usage: Any = None
+    choices: list[_Choice] | None = None
+    status: Any = None
+    incomplete_details: Any = None
+    output: list[_Item] | None = None
+    error: Any = None
+    detail: Any = None
+    message: Any = None
+
+
+_decode = msgspec.json.Decoder(_Reply).decode
+
+
+def unary_facts(endpoint: Endpoint, body: bytes) -> Facts:
+    """The facts of a reply that is one JSON object (decoded, without a content coding). Never raises.
+
+    Of a large embeddings reply only the end is read: the numbers come after the vectors.
+    """
+    if endpoint == "embeddings" and len(body) > _TAIL_FROM and (facts := _after_vectors(body)) is not None:
+        return facts
+    try:
+        reply = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return facts_of(read_object(body))
+    choices = reply.choices or ()
+    return Facts(
+        read_usage(reply.usage),
+        text(reply.service_tier),
+        text(reply.id),
+        text(reply.model),
+        tuple([reason for c in choices if (reason := text(c.finish_reason))])
+        or _ending(reply.status, reply.incomplete_details, [item.type for item in reply.output or ()]),
+        text(reply.system_fingerprint),
+        *_error(reply.error, reply.detail, reply.message),
+    )
+
+
+def facts_of(reply: dict[str, Any]) -> Facts:
+    """The same of a reply that is decoded already, or was assembled from a stream."""
+    if not reply:
+        return Facts()
+    get = reply.get
+    return Facts(
+        read_usage(get("usage")),
+        text(get("service_tier")),
+        text(get("id")),
+        text(get("model")),
+        tuple([reason for c in objects(get("choices")) if (reason := text(c.get("finish_reason")))])
+        or finish_of_response(reply),
+        text(get("system_fingerprint")),
+        *_error(get("error"), get("detail"), get("message")),
+    )
+
+
+def finish_of_response(reply: dict[str, Any]) -> tuple[str, ...]:
+    """How a response (of the Responses API) ended, in chat's words; empty when it has not, or is not one."""
+    types = [item.get("type") for item in objects(reply.get("output"))]
+    return _ending(reply.get("status"), reply.get("incomplete_details"), types)
+
+
+def text(value: Any) -> str:
+    """`value` when it is text, cut to `TEXT_MAX`; "" otherwise."""
+    return value[:TEXT_MAX] if isinstance(value, str) else ""
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects among the elements of `value`, which is expected to be an array of them."""
+    return [element for element in value if isinstance(element, dict)] if isinstance(value, list) else []
+
+
+def _ending(status: Any, incomplete: Any, types: list[Any]) -> tuple[str, ...]:
+    if status == "completed":
+        if not types:
+            return ()
+        return ("tool_calls",) if "function_call" in types or "custom_tool_call" in types else ("stop",)
+    if status == "incomplete":
+        reason = text(incomplete.get("reason")) if isinstance(incomplete, dict) else ""
+        return ("length" if reason in ("max_output_tokens", "") else reason,)
+    return ("error",) if status == "failed" else ()
+
+
+def _error(error: Any, detail: Any, message: Any) -> tuple[str, str]:
+    """OpenAI's envelope; and a bare text, or the envelopes of servers built on FastAPI, as far as they are text."""
+    if isinstance(error, dict):
+        kind = text(error.get("code")) or text(error.get("type"))
+        return kind, _blanked(error.get("message"))
+    for candidate in (error, detail, message):
+        if isinstance(candidate, str):
+            return "", _blanked(candidate)
+    return "", ""
+
+
+def _blanked(message: Any) -> str:
+    return _SECRET.sub("…", message[:MESSAGE_MAX]) if isinstance(message, str) else ""
+
+
+def _after_vectors(body: bytes) -> Facts | None:
+    end = body.rfind(b"]")
+    rest = body[end + 1 :].lstrip(b" \t\r\n,")
+    if end < 0 or not rest.startswith(b'"'):
+        return None
+    facts = facts_of(read_object(b"{" + rest))
+    return facts if facts.usage is not None else None

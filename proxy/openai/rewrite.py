@@ -1,0 +1,99 @@
+"""Changes to a request body that leave every other byte of it as the caller wrote it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from .document import Unreadable, read
+
+_ASK: Final = b'"include_usage":true'
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
+_FIRST_KEY = re.compile(rb'[ \t\r\n]*([}"])')
+_VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
+
+
+class _Options(msgspec.Struct):
+    stream_options: Any = msgspec.UNSET
+
+
+_decoder = msgspec.json.Decoder(_Options)
+
+
+def ask_for_usage(body: bytes) -> bytes | None:
+    """`body` with `stream_options.include_usage` set to true, as an insertion or by replacing one literal.
+
+    None when there is nothing to ask (it is true already) or it cannot be done safely: the body is not a JSON object,
+    names `stream_options` or `include_usage` twice, or gives them a value that is neither null nor of their type.
+    `body` is the JSON text itself, without a content coding.
+    """
+    try:
+        options = _decoder.decode(body).stream_options
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if options is msgspec.UNSET:
+        return _insert(body, body.index(b"{"), b'"stream_options":{' + _ASK + b"}")
+    span = _member(body, body.index(b"{"), "stream_options")
+    if span is None:
+        return None
+    start, end = span
+    if options is None:
+        return body[:start] + b"{" + _ASK + b"}" + body[end:]
+    if not isinstance(options, dict) or options.get("include_usage") is True:
+        return None
+    if "include_usage" not in options:
+        return _insert(body, start, _ASK)
+    if options["include_usage"] is not None and options["include_usage"] is not False:
+        return None
+    span = _member(body, start, "include_usage")
+    return None if span is None else body[: span[0]] + b"true" + body[span[1] :]
+
+
+def _insert(body: bytes, brace: int, member: bytes) -> bytes:
+    """`member` becomes the first of the object whose brace opens at `brace`."""
+    first = _FIRST_KEY.match(body, brace + 1)
+    comma = b"" if first is None or first[1] == b"}" else b","
+    return body[: brace + 1] + member + comma + body[brace + 1 :]
+
+
+def _member(body: bytes, brace: int, name: str) -> tuple[int, int] | None:
+    """Where the value of `name` stands in the object that opens at `brace`; None unless it is there exactly once.
+
+    `body` is known to be well-formed, so only strings and brackets need to be told apart.
+    """
+    depth = 0
+    spans: list[tuple[int, int]] = []
+    value_at = -1
+    for token in _TOKEN.finditer(body, brace):
+        mark = token[0]
+        if mark in (b"{", b"["):
+            depth += 1
+        elif mark in (b"}", b"]"):
+            depth -= 1
+            if depth == 0:
+                break
+        elif depth == 1:
+            colon = _VALUE.match(body, token.end())
+            if colon is not None and _is_key(mark, name):
+                value_at = colon.end()
+                spans.append((value_at, _value_end(body, value_at)))
+    return spans[0] if len(spans) == 1 else None
+
+
+def _is_key(mark: bytes, name: str) -> bool:
+    if b"\\" not in mark:
+        return mark[1:-1] == name.encode()
+    try:
+        return bool(read(mark) == name)
+    except Unreadable:
+        return False
+
+
+def _value_end(body: bytes, start: int) -> int:
+    """Past a literal; for an object only its beginning matters to those who ask."""
+    for literal in (b"null", b"false"):
+        if body.startswith(literal, start):
+            return start + len(literal)
+    return start
