@@ -1,0 +1,171 @@
+"""Reads `penstock.toml` into `Settings`. What is wrong with it is said in one line each, with the key and the remedy.
+
+Settings that come from `load` are whole: secrets are resolved (`upstreams.api_key`, `otlp.headers`, the password in
+`store.clickhouse` hold what the reference led to) and `server.keys` are hashes. They must not be printed;
+`without_secrets` gives a copy that may be. `OPENAI_BASE_URL` of Penstock's own environment is not read: it is what
+callers are told, and would make Penstock its own upstream.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
+
+from .credentials import KeyRing, SecretMissing, hash_key, is_key_hash, is_reference, resolve_secret
+from .metering.prices import provider_of as guess_provider
+from .refusals import explain
+from .settings import Otlp, Settings, Store, Upstream
+from .validation import bind_problem, clickhouse_secret, faults, problems
+
+__all__ = [
+    "ConfigurationError",
+    "KeyRing",
+    "bind_problem",
+    "guess_provider",
+    "load",
+    "problems",
+    "resolve_secret",
+    "without_secrets",
+]
+
+_MASK = "***"
+
+
+class ConfigurationError(Exception):
+    """The configuration cannot be used. `lines` holds one for each thing that is wrong; the text is all of them."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+def load(path: Path | None, overrides: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+    """The settings of the file at `path` (None: the defaults), with `overrides` on top and secrets from `environ`.
+
+    `overrides` go by dotted key, `{"server.port": 4200}`; None among the values means not given. Paths of secrets are
+    relative to the file. Raises `ConfigurationError`.
+    """
+    source = "the command line" if path is None else str(path)
+    document = {} if path is None else _read(path)
+    for dotted, value in overrides.items():
+        if value is not None:
+            _set(document, dotted, value, source)
+    try:
+        settings = msgspec.convert(document, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError([f"{source}: {explain(document, error)}"]) from error
+    if wrong := faults(settings):
+        raise ConfigurationError([f"{source}: {line}" for line in wrong])
+    return _resolve(settings, environ, path.parent if path else Path(), source)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigurationError([f"{path}: there is no such file"]) from error
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError([f"{path}: is not UTF-8 text (at byte {error.start})"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{path}: is not valid TOML: {error}"]) from error
+
+
+def _set(document: dict[str, Any], dotted: str, value: object, source: str) -> None:
+    *sections, key = dotted.split(".")
+    table = document
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigurationError([f"{source}: {dotted}: {section} is not a table, write [{section}]"])
+    table[key] = value
+
+
+class _Secrets:
+    """Resolves references and gathers those that lead nowhere."""
+
+    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+        self.environ = environ
+        self.folder = folder
+        self.missing: list[str] = []
+
+    def get(self, key: str, reference: str) -> str:
+        try:
+            return resolve_secret(reference, self.environ, self.folder)
+        except SecretMissing as error:
+            self.missing.append(f"{key}: {error}")
+            return ""
+
+    def header(self, key: str, reference: str) -> str:
+        """A secret that travels in a header, where only visible ASCII does."""
+        secret = self.get(key, reference)
+        if not secret.isascii() or not secret.isprintable():
+            self.missing.append(f"{key}: {reference} holds characters that cannot be sent in a header")
+        return secret
+
+
+def _resolve(settings: Settings, environ: Mapping[str, str], folder: Path, source: str) -> Settings:
+    secrets = _Secrets(environ, folder)
+    keys = tuple(
+        key.lower() if is_key_hash(key) else hash_key(secrets.header(f"server.keys[{index}]", key))
+        for index, key in enumerate(settings.server.keys)
+    )
+    settings = msgspec.structs.replace(
+        settings,
+        server=msgspec.structs.replace(settings.server, keys=keys),
+        upstreams=tuple(_upstream(index, one, secrets) for index, one in enumerate(settings.upstreams)),
+        otlp=tuple(_otlp(index, one, secrets) for index, one in enumerate(settings.otlp)),
+        store=_store(settings.store, secrets),
+    )
+    if not secrets.missing and not settings.store.clickhouse.startswith(("embedded", "http://", "https://")):
+        secrets.missing.append("store.clickhouse: the secret is not an http(s):// address")
+    if secrets.missing:
+        raise ConfigurationError([f"{source}: {line}" for line in secrets.missing])
+    return settings
+
+
+def _upstream(index: int, upstream: Upstream, secrets: _Secrets) -> Upstream:
+    if upstream.api_key is None:
+        return upstream
+    key = secrets.header(f"upstreams[{index}].api_key", upstream.api_key)
+    return msgspec.structs.replace(upstream, api_key=key)
+
+
+def _otlp(index: int, otlp: Otlp, secrets: _Secrets) -> Otlp:
+    headers = {
+        name: secrets.header(f"otlp[{index}].headers.{name}", value) if is_reference(value) else value
+        for name, value in otlp.headers.items()
+    }
+    return msgspec.structs.replace(otlp, headers=headers)
+
+
+def _store(store: Store, secrets: _Secrets) -> Store:
+    url = store.clickhouse
+    if is_reference(url):
+        url = secrets.get("store.clickhouse", url)
+    elif found := clickhouse_secret(url):
+        before, reference, after = found
+        url = before + quote(secrets.get("store.clickhouse", reference), safe="") + after
+    return msgspec.structs.replace(store, clickhouse=url)
+
+
+def without_secrets(settings: Settings) -> Settings:
+    """A copy that may be printed: `***` where a secret was."""
+    parts = urlsplit(settings.store.clickhouse)
+    if parts.password:
+        host = parts.netloc.rpartition("@")[2]
+        parts = parts._replace(netloc=f"{parts.username}:{_MASK}@{host}")
+    return msgspec.structs.replace(
+        settings,
+        upstreams=tuple(
+            msgspec.structs.replace(one, api_key=None if one.api_key is None else _MASK) for one in settings.upstreams
+        ),
+        otlp=tuple(msgspec.structs.replace(one, headers=dict.fromkeys(one.headers, _MASK)) for one in settings.otlp),
+        store=msgspec.structs.replace(settings.store, clickhouse=urlunsplit(parts)),
+    )

@@ -1,0 +1,247 @@
+"""What types cannot say about the settings: faults that stop Penstock, and problems that are worth a word."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
+
+from exporters.redact import Redactor
+
+from .credentials import is_key_hash, is_reference
+from .metering.prices import known_providers, provider_of
+from .settings import Otlp, Settings, Upstream
+
+_CREDENTIAL_HEADER: Final = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
+_CREDENTIAL_VALUE: Final = re.compile(r"(bearer|basic|token)\s|(sk|pk)-", re.IGNORECASE)
+_REFERENCE_IN_URL: Final = re.compile(r"(https?://[^:@/?#]*:)((?:env|file):[^@]+)(@[^@]+)\Z")
+_NOT_HERE: Final = "a key itself is not written into the file"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+def faults(settings: Settings) -> list[str]:
+    """One line for each thing that makes the settings unusable. Secrets must not be resolved yet."""
+    return [*_server(settings), *_upstreams(settings), *_store(settings), *_record(settings), *_otlp(settings.otlp)]
+
+
+def _server(settings: Settings) -> Iterator[str]:
+    server = settings.server
+    if not server.host or server.host != server.host.strip():
+        yield "server.host: write an address, 127.0.0.1 or 0.0.0.0 for instance"
+    if not server.data_dir:
+        yield "server.data_dir: write a directory"
+    for index, key in enumerate(server.keys):
+        if not is_key_hash(key) and not is_reference(key):
+            yield f"server.keys[{index}]: write env:NAME, file:PATH or sha256: and the hash's 64 digits; {_NOT_HERE}"
+
+
+def _upstreams(settings: Settings) -> Iterator[str]:
+    if not settings.upstreams:
+        yield "upstreams: at least one is needed; leave the section out for the OpenAI API"
+    seen: dict[str, int] = {}
+    for index, upstream in enumerate(settings.upstreams):
+        at = f"upstreams[{index}]"
+        if not upstream.name:
+            yield f"{at}.name: must not be empty"
+        if upstream.name in seen:
+            yield f'{at}.name: upstreams[{seen[upstream.name]}] is already called "{upstream.name}"'
+        seen.setdefault(upstream.name, index)
+        yield from (f"{at}.base_url: {what}" for what in _url_faults(upstream.base_url))
+        if _is_own_address(settings, upstream):
+            yield f"{at}.base_url: is Penstock's own address, so a call would never end; write the API's address"
+        if upstream.api_key is not None and not is_reference(upstream.api_key):
+            yield f"{at}.api_key: write env:NAME or file:PATH; {_NOT_HERE}"
+        if not upstream.models:
+            yield f'{at}.models: without a pattern nothing is sent there; write models = ["*"] for all'
+        if upstream.ca_file is not None and not Path(upstream.ca_file).expanduser().is_file():
+            yield f"{at}.ca_file: there is no file {upstream.ca_file}"
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def _url_faults(url: str) -> Iterator[str]:
+    parts = _split(url)
+    if parts is None or any(c.isspace() or not c.isprintable() for c in url):
+        yield "is not an address"
+    elif parts.scheme not in ("http", "https"):
+        yield "must begin with http:// or https://"
+    elif not parts.hostname:
+        yield "has no host"
+    elif parts.username is not None or parts.password is not None:
+        yield "must not hold a user or password; use api_key"
+    elif parts.query or parts.fragment or "?" in url or "#" in url:
+        yield "must end with its path, without ? or #"
+    elif ".." in parts.path.split("/"):
+        yield "must not have .. in its path"
+
+
+def _is_own_address(settings: Settings, upstream: Upstream) -> bool:
+    parts = _split(upstream.base_url)
+    if parts is None or not parts.hostname or not settings.server.port:
+        return False
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    if port != settings.server.port:
+        return False
+    return parts.hostname == settings.server.host or is_loopback(parts.hostname)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`. A name other than localhost is taken for reachable."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def clickhouse_secret(url: str) -> tuple[str, str, str] | None:
+    """What is before, in and after a password that is a reference: `http://user:env:NAME@host:8123/database`."""
+    found = _REFERENCE_IN_URL.match(url)
+    return None if found is None else (found[1], found[2], found[3])
+
+
+def _store(settings: Settings) -> Iterator[str]:
+    url = settings.store.clickhouse
+    if url == "embedded" or is_reference(url):
+        return
+    if not url.startswith(("http://", "https://")):
+        yield 'store.clickhouse: write "embedded" or http://user:env:NAME@host:8123/database'
+        return
+    secret = clickhouse_secret(url)
+    parts = _split(url if secret is None else secret[0] + "x" + secret[2])
+    if parts is None or not parts.hostname:
+        yield "store.clickhouse: is not an address; write http://user:env:NAME@host:8123/database"
+    elif parts.path.strip("/").count("/"):
+        yield "store.clickhouse: the path is the name of one database"
+
+
+def _record(settings: Settings) -> Iterator[str]:
+    for index, pattern in enumerate(settings.record.redact):
+        try:
+            Redactor((pattern,))
+        except ValueError as error:
+            yield f"record.redact[{index}]: is not a usable regular expression: {' '.join(str(error).split())}"
+    spool = settings.spool
+    if spool.bytes_max < 2 * spool.segment_bytes_max:
+        yield "spool.bytes_max: must hold at least two segments (spool.segment_bytes_max)"
+
+
+def _otlp(endpoints: Iterable[Otlp]) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for index, otlp in enumerate(endpoints):
+        at = f"otlp[{index}]"
+        parts = _split(otlp.endpoint)
+        needs_scheme = otlp.protocol == "http/protobuf"
+        if parts is None or (needs_scheme and (parts.scheme not in ("http", "https") or not parts.hostname)):
+            yield f"{at}.endpoint: write an address such as http://127.0.0.1:4318/v1/traces"
+        elif parts.username is not None or parts.password is not None:
+            yield f"{at}.endpoint: must not hold a user or password; use headers"
+        elif not otlp.endpoint:
+            yield f"{at}.endpoint: write an address such as 127.0.0.1:4317"
+        name = otlp.name or otlp.endpoint
+        if name in seen:
+            yield f"{at}: is the same as otlp[{seen[name]}]; give each a name of its own"
+        seen.setdefault(name, index)
+        for header, value in otlp.headers.items():
+            if not _TOKEN.match(header):
+                yield f'{at}.headers."{header}": is not a header name'
+            elif not is_reference(value) and (_CREDENTIAL_HEADER.search(header) or _CREDENTIAL_VALUE.match(value)):
+                yield f"{at}.headers.{header}: looks like a credential; write env:NAME or file:PATH"
+
+
+def bind_problem(settings: Settings, insecure: bool) -> str | None:
+    """Why Penstock must not listen where the settings say, or None. `insecure`: the user insists."""
+    host = settings.server.host
+    if insecure or settings.server.keys or is_loopback(host):
+        return None
+    return (
+        f"server.host: {host} can be reached by others, who could then spend your API key and read what is recorded. "
+        "Set server.keys, listen on 127.0.0.1, or say --insecure."
+    )
+
+
+def problems(settings: Settings) -> list[str]:
+    """One line for each thing in usable settings that is probably not meant. Takes them as `load` gives them."""
+    checks: tuple[Callable[[Settings], Iterator[str]], ...] = (
+        _pattern_problems,
+        _provider_problems,
+        _key_problems,
+        _port_problems,
+        _idle_settings,
+    )
+    return [line for check in checks for line in check(settings)]
+
+
+def _pattern_problems(settings: Settings) -> Iterator[str]:
+    taken: dict[str, str] = {}
+    for index, upstream in enumerate(settings.upstreams):
+        for pattern in upstream.models:
+            by = taken.get("*") or taken.get(pattern)
+            if by is not None:
+                yield (
+                    f'upstreams[{index}].models: "{pattern}" is never reached, upstream {by} comes first and takes '
+                    "those models. Move this upstream before it."
+                )
+            taken.setdefault(pattern, upstream.name)
+    if settings.upstreams and "*" not in taken:
+        yield 'upstreams: calls for a model that no pattern matches get a 404. One with models = ["*"] takes the rest.'
+
+
+def _provider_problems(settings: Settings) -> Iterator[str]:
+    known = known_providers()
+    for index, upstream in enumerate(settings.upstreams):
+        provider = upstream.provider or provider_of(upstream.base_url)
+        parts = urlsplit(upstream.base_url)
+        if provider not in known and not settings.prices:
+            name = f'"{provider}" is not in the price list' if provider else "who serves it is not known"
+            yield (
+                f"upstreams[{index}]: {name}, so its calls have no cost. Set provider to one of the list's, or give "
+                "prices in [prices]."
+            )
+        if not parts.path.strip("/") and provider in ("openai", "azure"):
+            yield f"upstreams[{index}].base_url: has no path; the API is probably at {upstream.base_url.rstrip('/')}/v1"
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            yield f"upstreams[{index}].base_url: keys and text travel unencrypted to {parts.hostname}"
+
+
+def _key_problems(settings: Settings) -> Iterator[str]:
+    if settings.server.keys:
+        for index, upstream in enumerate(settings.upstreams):
+            if upstream.api_key is None:
+                yield (
+                    f"upstreams[{index}]: has no api_key while server.keys are set, so callers must send both: the "
+                    "upstream's key as Authorization and Penstock's as x-penstock-key."
+                )
+    parts = urlsplit(settings.store.clickhouse)
+    if parts.password and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        yield f"store.clickhouse: password and text travel unencrypted to {parts.hostname}"
+
+
+def _port_problems(settings: Settings) -> Iterator[str]:
+    ports = [("server.port", settings.server.port), ("metrics.port", settings.metrics.port)]
+    if settings.store.clickhouse == "embedded":
+        ports.append(("store.http_port", settings.store.http_port))
+    seen: dict[int, str] = {}
+    for name, port in ports:
+        if port and port in seen:
+            yield f"{name}: {port} is also {seen[port]}; one of them will not listen"
+        seen.setdefault(port, name)
+
+
+def _idle_settings(settings: Settings) -> Iterator[str]:
+    sinks = [settings.record.content, *(one.content for one in settings.otlp)]
+    if settings.record.redact and "redacted" not in sinks:
+        yield 'record.redact: has no effect without content = "redacted"'
+    if settings.store.cluster and settings.store.clickhouse == "embedded":
+        yield "store.cluster: has no effect on the embedded store"
