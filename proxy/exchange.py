@@ -94,15 +94,15 @@ class Exchange:
     peer: str
     websocket: bool = False
 
-    # record: the parsed copy of the body; None for endpoints that are not parsed or bodies that cannot be.
+    # understand: the parsed copy of the body; None for endpoints that are not parsed or bodies that cannot be.
     call: Call | None = None
     user: str = ""
     session: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     prompt_name: str = ""
     prompt_version: str = ""
-    drain_requested: bool = False
-    """record: the caller left and the reply is being read to its end for the usage."""
+    accepted: bool = False
+    """entry.py: the mark in the spool is written."""
 
     # authenticate
     key_id: str = ""

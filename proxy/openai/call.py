@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from ..errors import ClientFault
 
-PATHS = {
+if TYPE_CHECKING:
+    from ..exchange import Endpoint
+
+PATHS: Final[dict[str, Endpoint]] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
     "/v1/responses": "responses",
@@ -31,6 +34,8 @@ class Call(msgspec.Struct):
     service_tier: Any = None
     background: Any = None
     conversation: Any = None
+    prompt: Any = None
+    """Responses: a stored prompt `{id, version}`; completions: the text itself."""
 
     @property
     def asks_for_usage(self) -> bool:

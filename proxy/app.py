@@ -1,0 +1,83 @@
+"""The architecture of a worker is the list in this file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from exporters.spool import SpoolWriter
+from exporters.trace_context import new_request_id
+
+from .chain import Stage, compose
+from .credentials import KeyRing
+from .endpoints import Lookup, Own
+from .entry import Journal
+from .http.server import Limits, Server
+from .http.websocket import Tunneler
+from .metering.complete import completer, pricer
+from .settings import Settings
+from .stages.authenticate import authenticate
+from .stages.forward import Forward, Route
+from .stages.limit import limit
+from .stages.record import Record
+from .stages.understand import understand
+
+
+@dataclass(slots=True)
+class App:
+    """One worker's parts, put together. Made inside the running loop."""
+
+    server: Server
+    record: Record
+    forward: Forward
+    spool: SpoolWriter
+
+    async def aclose(self) -> None:
+        """Let go of the upstreams, then close the spool: everything sealed is in it."""
+        await self.forward.aclose()
+        self.spool.close()
+
+
+def build(
+    settings: Settings, spool: SpoolWriter, lookup: Lookup, *, monotonic: Callable[[], float] = time.monotonic
+) -> App:
+    """Wire a worker from settings whose secrets are resolved."""
+    journal = Journal(
+        spool=spool,
+        monotonic=monotonic,
+        price=pricer(settings),
+        complete=completer(settings),
+        content=settings.record.content,
+        capture_bytes_max=settings.record.capture_bytes_max,
+    )
+    key_id = KeyRing.of(settings.server.keys).key_id if settings.server.keys else None
+    forward = Forward(
+        [Route.of(upstream) for upstream in settings.upstreams],
+        Tunneler(message_bytes_max=settings.server.parsed_body_bytes_max),
+    )
+    record = Record(
+        journal,
+        on_disconnect=settings.server.on_disconnect,
+        drain_timeout_s=settings.server.drain_timeout_s,
+    )
+    stages: list[Stage] = [
+        record,
+        *([authenticate(key_id)] if key_id else []),
+        limit(settings.server.concurrent_max, lambda: server.open),
+        understand(settings.server.parsed_body_bytes_max, journal.accept),
+    ]
+    own = Own(
+        journal=journal,
+        lookup=lookup,
+        key_id=key_id,
+        new_id=lambda: new_request_id(time.time_ns()),
+        ready=lambda: "shutting down" if server.draining else "",
+    )
+    server = Server(
+        compose(stages, forward),
+        own,
+        Limits(header_bytes_max=settings.server.header_bytes_max, body_bytes_max=settings.server.body_bytes_max),
+        monotonic=monotonic,
+    )
+    return App(server=server, record=record, forward=forward, spool=spool)

@@ -1,0 +1,182 @@
+"""Penstock's own endpoints, below /penstock/. They are not exchanges: nothing here is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from exporters.record import CallRecord, Feedback
+
+from .entry import Journal
+from .errors import ClientFault, Overload, PenstockError
+from .exchange import Exchange
+from .reply import RawHeaders, Reply
+from .stages.authenticate import KeyId, check
+
+_log = logging.getLogger(__name__)
+
+FEEDBACK_BYTES_MAX = 1024 * 1024
+
+Lookup = Callable[[str], Mapping[str, Any] | None]
+"""Finds one request in the store by its id or response id. Blocks; raises `LookupFailed`."""
+
+
+class LookupFailed(Exception):
+    """The store cannot be asked now; the message says why in one line."""
+
+
+class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
+    """What `POST /penstock/feedback` takes."""
+
+    request_id: str = ""
+    response_id: str = ""
+    name: str = "score"
+    score: float | None = None
+    label: str = ""
+    comment: str = ""
+    correction: Any = None
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The handler of these endpoints."""
+
+    journal: Journal
+    lookup: Lookup
+    key_id: KeyId | None
+    new_id: Callable[[], str]
+    ready: Callable[[], str]
+    """"" when the worker takes calls, else the reason why not."""
+
+    async def __call__(self, exchange: Exchange) -> Reply:
+        try:
+            return await self._route(exchange)
+        except PenstockError as error:
+            return error.reply()
+
+    async def _route(self, exchange: Exchange) -> Reply:
+        path = exchange.path.removeprefix("/penstock/")
+        if path in ("health", "ready"):
+            _allow(exchange, "GET", "HEAD")
+            return self._health() if path == "health" else self._ready()
+        if self.key_id is not None:
+            check(exchange, self.key_id)
+        if path == "feedback":
+            _allow(exchange, "POST")
+            return await self._feedback(exchange)
+        if path.startswith("requests/"):
+            _allow(exchange, "GET", "HEAD")
+            return await self._request(path.removeprefix("requests/"))
+        raise ClientFault(
+            f"There is nothing at {exchange.path!r}. Below /penstock/ are health, ready, requests/ID and feedback.",
+            code="not_found",
+            status=404,
+        )
+
+    def _health(self) -> Reply:
+        return _json(200, {"status": "ok"})
+
+    def _ready(self) -> Reply:
+        reason = self.ready()
+        return _json(503, {"status": "unavailable", "reason": reason}) if reason else _json(200, {"status": "ready"})
+
+    async def _feedback(self, exchange: Exchange) -> Reply:
+        exchange.body.bytes_max = FEEDBACK_BYTES_MAX
+        try:
+            body = msgspec.json.decode(await exchange.body.whole(), type=FeedbackBody)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ClientFault(f"The feedback cannot be read: {error}.", code="invalid_feedback") from error
+        if not (body.request_id or body.response_id):
+            raise ClientFault(
+                "Name the call: request_id (the x-penstock-request-id header) or response_id (chatcmpl-…, resp_…).",
+                code="missing_id",
+                param="request_id",
+            )
+        if body.score is None and not body.label and not body.comment and body.correction is None:
+            raise ClientFault(
+                "Say something: score, label, comment or correction.", code="empty_feedback", param="score"
+            )
+        feedback = Feedback(
+            id=self.new_id(),
+            at_ns=time.time_ns(),
+            request_id=body.request_id,
+            response_id=body.response_id,
+            name=body.name,
+            score=body.score,
+            label=body.label,
+            comment=body.comment,
+            correction=msgspec.json.encode(body.correction).decode() if body.correction is not None else None,
+            key_id=exchange.key_id,
+            user=body.user,
+        )
+        self.journal.spool.feedback(feedback)
+        return _json(202, {"id": feedback.id})
+
+    async def _request(self, wanted: str) -> Reply:
+        record = self.journal.recent.get(wanted)
+        if record is not None:
+            return _json(200, summary(record))
+        try:
+            found = await asyncio.to_thread(self.lookup, wanted)
+        except LookupFailed as error:
+            raise Overload(
+                f"The store cannot be asked now: {error}", code="store_unavailable", retry_after_s=2
+            ) from error
+        if found is None:
+            raise ClientFault(
+                "No such request. One that has just ended appears within two seconds.",
+                code="request_not_found",
+                status=404,
+            )
+        return _json(200, found)
+
+
+def summary(record: CallRecord) -> dict[str, Any]:
+    """What a caller is told about its call afterwards. The same names as the columns of `generations`."""
+    return {name: getattr(record, field) for name, field in _SUMMARY.items()} | {
+        "duration_ms": (record.end_ns - record.start_ns) / 1e6,
+        "ttft_ms": (record.first_token_ns - record.start_ns) / 1e6 if record.first_token_ns else None,
+    }
+
+
+_SUMMARY = {
+    "request_id": "request_id",
+    "trace_id": "trace_id",
+    "response_id": "response_id",
+    "endpoint": "endpoint",
+    "model": "request_model",
+    "response_model": "response_model",
+    "upstream": "upstream",
+    "stream": "stream",
+    "status": "status",
+    "outcome": "outcome",
+    "error_type": "error_type",
+    "user": "user",
+    "session": "session",
+    "usage_source": "usage_source",
+    "input_tokens": "input_tokens",
+    "cached_tokens": "cached_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "output_tokens": "output_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+    "cost": "cost",
+}
+SUMMARY_COLUMNS = (*_SUMMARY, "duration_ms", "ttft_ms")
+"""Columns of `generations` that a lookup selects."""
+
+
+def _allow(exchange: Exchange, *methods: str) -> None:
+    if exchange.method not in methods:
+        raise ClientFault(f"{exchange.path} takes {' or '.join(methods)}.", code="method_not_allowed", status=405)
+
+
+def _json(status: int, body: Mapping[str, Any]) -> Reply:
+    headers: RawHeaders = [(b"Content-Type", b"application/json")]
+    return Reply(status, headers, msgspec.json.encode(body))

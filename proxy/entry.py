@@ -1,0 +1,271 @@
+"""The record of one exchange while it is being made: what is known is gathered, then sealed into the spool once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from exporters.record import Begin, CallRecord, Complete, Feedback, Outcome
+
+from .errors import PenstockError
+from .exchange import Exchange
+from .openai.usage import Usage, counts_tokens
+from .reply import RawHeaders
+
+_KEPT_HEADERS = frozenset(
+    {b"x-request-id", b"openai-processing-ms", b"openai-organization", b"retry-after", b"x-should-retry"}
+)
+_NANOSECONDS = 1_000_000_000
+
+
+class Spool(Protocol):
+    """Where finished records go; never raises, never waits (exporters.spool.SpoolWriter)."""
+
+    def begin(self, begin: Begin) -> object: ...
+    def append(self, record: CallRecord) -> object: ...
+    def feedback(self, feedback: Feedback) -> object: ...
+
+
+RECENT_MAX = 2000
+"""Sealed records that a worker remembers, so that a caller can ask for its call at once."""
+
+
+class Recent(OrderedDict[str, CallRecord]):
+    """The last records of this worker by request id, without their text."""
+
+    def add(self, record: CallRecord) -> None:
+        self[record.request_id] = record
+        if len(self) > RECENT_MAX:
+            self.popitem(last=False)
+
+
+class Facts(Protocol):
+    """What a meter, or a look at a whole reply, found out."""
+
+    @property
+    def usage(self) -> Usage | None: ...
+    @property
+    def service_tier(self) -> str: ...
+    @property
+    def response_id(self) -> str: ...
+    @property
+    def response_model(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What all entries of a worker share."""
+
+    spool: Spool
+    monotonic: Callable[[], float]
+    price: Complete
+    """Fills the cost of a record whose usage is known."""
+    complete: Complete
+    """All that the recorder would fill; used here when the text must not reach the spool as it is."""
+    content: Literal["full", "redacted", "off"]
+    capture_bytes_max: int
+    recent: Recent = field(default_factory=Recent)
+
+    def accept(self, exchange: Exchange) -> None:
+        """Mark the exchange as accepted: from now on it is recorded even if this process is killed."""
+        call = exchange.call
+        exchange.accepted = True
+        self.spool.begin(
+            Begin(
+                request_id=exchange.request_id,
+                trace_id=exchange.trace_id,
+                span_id=exchange.span_id,
+                parent_span_id=exchange.parent_span_id,
+                start_ns=exchange.start_ns,
+                method=exchange.method,
+                path=exchange.path,
+                endpoint=exchange.endpoint,
+                request_model=call.model if call else "",
+                stream=bool(call and call.stream),
+                key_id=exchange.key_id,
+                user=exchange.user,
+                session=exchange.session,
+                tags=exchange.tags,
+            )
+        )
+
+
+class Entry:
+    """One exchange's record in the making. Sealed exactly once; whoever comes second changes nothing."""
+
+    __slots__ = (
+        "_captured",
+        "_captured_bytes",
+        "exchange",
+        "facts",
+        "first_token_s",
+        "journal",
+        "left",
+        "record",
+        "response_bytes",
+        "response_headers",
+        "response_type",
+        "status",
+        "truncated",
+    )
+
+    def __init__(self, journal: Journal, exchange: Exchange) -> None:
+        self.journal = journal
+        self.exchange = exchange
+        self.record: CallRecord | None = None
+        """The sealed record, with its cost; None while the exchange is open."""
+        self.facts: Facts | None = None
+        self.status = 0
+        self.response_headers: dict[str, str] = {}
+        self.response_type = ""
+        self.response_bytes = 0
+        self.first_token_s = 0.0
+        self.truncated = False
+        self.left = False
+        """The caller is gone; whatever still comes is for the record alone."""
+        self._captured: list[bytes] = []
+        self._captured_bytes = 0
+
+    def answered_with(self, status: int, headers: RawHeaders) -> None:
+        """Note the head of the reply."""
+        self.status = status
+        for name, value in headers:
+            name = name.lower()
+            if name == b"content-type":
+                self.response_type = value.decode("latin-1")
+            elif name in _KEPT_HEADERS or name.startswith(b"x-ratelimit-"):
+                self.response_headers[name.decode("latin-1")] = value.decode("latin-1")
+
+    def first_token(self) -> None:
+        """Note that the first byte of content is about to be handed on."""
+        if not self.first_token_s:
+            self.first_token_s = self.journal.monotonic()
+
+    def capture(self, piece: bytes) -> None:
+        """Keep `piece` of the reply's decoded body, up to the capture limit; nothing of bodies that are not parsed."""
+        if self.exchange.endpoint in ("other", "embeddings"):
+            return
+        room = self.journal.capture_bytes_max - self._captured_bytes
+        if len(piece) > room:
+            self.truncated = True
+            piece = piece[:room]
+        if piece:
+            self._captured.append(piece)
+            self._captured_bytes += len(piece)
+
+    def seal(self, outcome: Outcome, error: PenstockError | None = None, error_type: str = "") -> CallRecord:
+        """Write the record to the spool; the first call decides."""
+        if self.record is None:
+            if self.left and outcome == "answered":
+                outcome, error_type = "abandoned", "client_disconnected"
+            if not self.exchange.accepted:
+                self.journal.accept(self.exchange)
+            record = self._build(outcome, error, error_type)
+            if record.input_tokens is not None or record.output_tokens is not None:
+                record = self.journal.price(record)
+            if self.journal.content != "full":
+                record = self._without_text(record)
+            self.record = record
+            self._captured.clear()
+            self.journal.spool.append(record)
+            record.request_body = record.response_body = None
+            self.journal.recent.add(record)
+        return self.record
+
+    def _build(self, outcome: Outcome, error: PenstockError | None, error_type: str) -> CallRecord:
+        exchange = self.exchange
+        now_s = self.journal.monotonic()
+        record = CallRecord(
+            request_id=exchange.request_id,
+            trace_id=exchange.trace_id,
+            span_id=exchange.span_id,
+            parent_span_id=exchange.parent_span_id,
+            trace_state=exchange.trace_state,
+            start_ns=exchange.start_ns,
+            first_token_ns=self._unix_ns(self.first_token_s) if self.first_token_s else 0,
+            end_ns=self._unix_ns(now_s),
+            method=exchange.method,
+            path=exchange.path,
+            endpoint=exchange.endpoint,
+            provider=exchange.provider,
+            upstream=exchange.upstream,
+            status=self.status,
+            outcome=outcome,
+            error_type=error.code if error else error_type,
+            error_message=error.message if error else "",
+            request_bytes=exchange.body.received,
+            response_bytes=self.response_bytes,
+            key_id=exchange.key_id,
+            user=exchange.user,
+            session=exchange.session,
+            tags=exchange.tags,
+            prompt_name=exchange.prompt_name,
+            prompt_version=exchange.prompt_version,
+            content=self.journal.content,
+            response_headers=self.response_headers,
+            response_type=self.response_type,
+            attempts=exchange.attempts,
+        )
+        call = exchange.call
+        if call is not None:
+            record.request_model = call.model
+            record.stream = bool(call.stream)
+        self._attach_bodies(record)
+        if self.facts is not None:
+            _fill(record, self.facts)
+        return record
+
+    def _attach_bodies(self, record: CallRecord) -> None:
+        data = self.exchange.body.data
+        if self.exchange.endpoint == "other" or not data:
+            return
+        limit = self.journal.capture_bytes_max
+        record.request_body = data if len(data) <= limit else data[:limit]
+        record.request_type = _text(self.exchange.header(b"content-type"))
+        record.request_encoding = _text(self.exchange.header(b"content-encoding"))
+        record.truncated = self.truncated or len(data) > limit
+        if self._captured:
+            record.response_body = self._captured[0] if len(self._captured) == 1 else b"".join(self._captured)
+
+    def _without_text(self, record: CallRecord) -> CallRecord:
+        """The record as the recorder would complete it, less the text that must not be stored."""
+        if self.journal.content == "off":
+            record.content = "full"  # the counts are made from the text, which is then thrown away
+            record = self.journal.complete(record)
+            record.content = "off"
+            record.input_messages = record.output_messages = None
+            record.system_instructions = record.tool_definitions = None
+            record.error_message = ""
+        else:
+            record = self.journal.complete(record)
+        record.request_body = record.response_body = None
+        return record
+
+    def _unix_ns(self, moment_s: float) -> int:
+        return self.exchange.start_ns + int((moment_s - self.exchange.started_s) * _NANOSECONDS)
+
+
+def _fill(record: CallRecord, facts: Facts) -> None:
+    record.service_tier = facts.service_tier
+    record.response_id = facts.response_id
+    record.response_model = facts.response_model
+    usage = facts.usage
+    if usage is None or not (record.status == 101 or counts_tokens(record.method, record.path)):
+        return
+    record.usage_source = "upstream"
+    (
+        record.input_tokens,
+        record.cached_tokens,
+        record.cache_write_tokens,
+        record.output_tokens,
+        record.reasoning_tokens,
+        record.input_audio_tokens,
+        record.output_audio_tokens,
+        record.input_image_tokens,
+    ) = usage
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode("latin-1") if value else ""

@@ -1,0 +1,214 @@
+"""Reach the upstream: choose it by the model, put the request on its way, hand back what comes."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from exporters.trace_context import format_traceparent, new_span_id
+
+from ..errors import ClientFault
+from ..exchange import Exchange
+from ..http.headers import to_caller, to_upstream, without
+from ..http.message import Origin, Timeouts, UpstreamRequest
+from ..http.upstream import Pool
+from ..http.websocket import Refused, Tunneler
+from ..metering.prices import provider_of
+from ..openai.coding import decode
+from ..openai.rewrite import ask_for_usage
+from ..reply import RawHeaders, Reply
+from ..settings import Upstream
+
+_AUTHORIZATION = frozenset({b"authorization"})
+_STREAMS_WITH_USAGE_OPTION = ("chat", "completions")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One upstream, made ready: what does not change between calls."""
+
+    name: str
+    provider: str
+    origin: Origin
+    base_path: bytes
+    models: tuple[str, ...]
+    authorization: bytes | None
+    include_usage: bool
+    timeouts: Timeouts
+    pool: Pool
+
+    @classmethod
+    def of(cls, upstream: Upstream) -> Route:
+        """From a setting whose `api_key` is resolved."""
+        parts = urlsplit(upstream.base_url)
+        origin = Origin(
+            scheme=parts.scheme,
+            host=parts.hostname or "",
+            port=parts.port or (443 if parts.scheme == "https" else 80),
+            ca_file=upstream.ca_file,
+        )
+        return cls(
+            name=upstream.name,
+            provider=upstream.provider or provider_of(upstream.base_url),
+            origin=origin,
+            base_path=parts.path.rstrip("/").encode(),
+            models=upstream.models,
+            authorization=f"Bearer {upstream.api_key}".encode() if upstream.api_key else None,
+            include_usage=upstream.include_usage,
+            timeouts=Timeouts(
+                connect_s=upstream.connect_timeout_s,
+                first_byte_s=upstream.first_byte_timeout_s,
+                idle_s=upstream.idle_timeout_s,
+                total_s=upstream.total_timeout_s,
+            ),
+            pool=Pool(connections_max=upstream.connections_max, keepalive_s=upstream.keepalive_s),
+        )
+
+
+class Forward:
+    """The last handler of the chain."""
+
+    def __init__(self, routes: Sequence[Route], tunneler: Tunneler) -> None:
+        self._routes = routes
+        self._by_name: Mapping[str, Route] = {route.name: route for route in routes}
+        self._by_model: dict[str, Route] = {}
+        self._tunneler = tunneler
+
+    async def __call__(self, exchange: Exchange) -> Reply:
+        """Raises `ClientFault` when no upstream takes the call, `UpstreamFault` when the upstream gives no reply."""
+        route = self._route(exchange)
+        exchange.upstream = route.name
+        exchange.provider = route.provider
+        target = _target(route, exchange)
+        headers = _headers(route, exchange)
+        if exchange.websocket:
+            return await self._tunnel(route, exchange, target, headers)
+        request = _request(route, exchange, target, headers)
+        response = await route.pool.send(
+            route.origin,
+            request,
+            route.timeouts,
+            exchange.attempts,
+            new_span_id=new_span_id,
+            upstream=route.name,
+        )
+        return Reply(response.status, to_caller(response.headers), response.body, response.reason)
+
+    async def aclose(self) -> None:
+        await self._tunneler.aclose()
+        for route in self._routes:
+            await route.pool.aclose()
+
+    def _route(self, exchange: Exchange) -> Route:
+        wanted = exchange.header(b"x-penstock-upstream")
+        if wanted is not None:
+            route = self._by_name.get(wanted.decode("latin-1"))
+            if route is None:
+                raise ClientFault(
+                    f"There is no upstream of that name; x-penstock-upstream takes one of {', '.join(self._by_name)}.",
+                    code="upstream_not_found",
+                    param="x-penstock-upstream",
+                    status=404,
+                )
+            return route
+        model = exchange.call.model if exchange.call is not None else ""
+        if not model:
+            return self._routes[0]
+        known = self._by_model.get(model)
+        return known if known is not None else self._match(model)
+
+    def _match(self, model: str) -> Route:
+        for route in self._routes:
+            if any(fnmatchcase(model, pattern) for pattern in route.models):
+                if len(self._by_model) < 10_000:
+                    self._by_model[model] = route
+                return route
+        raise ClientFault(
+            f"No upstream takes the model {model!r}. Add it to the models of one in penstock.toml.",
+            code="model_not_found",
+            param="model",
+            status=404,
+        )
+
+    async def _tunnel(self, route: Route, exchange: Exchange, target: bytes, headers: RawHeaders) -> Reply:
+        scheme = "wss" if route.origin.scheme == "https" else "ws"
+        url = f"{scheme}://{route.origin.authority.decode()}{target.decode('latin-1')}"
+        asked = exchange.header(b"sec-websocket-protocol") or b""
+        protocols = tuple(part.strip().decode("latin-1") for part in asked.split(b",") if part.strip())
+        tls = ssl.create_default_context(cafile=route.origin.ca_file) if route.origin.ca_file else None
+        try:
+            tunnel = await self._tunneler.connect(
+                url, without(headers, b"host"), protocols, connect_s=route.timeouts.connect_s, tls=tls
+            )
+        except Refused as refusal:
+            reply = refusal.reply()
+            return Reply(refusal.http_status, reply.headers, reply.body)
+        return Reply(101, [], tunnel)
+
+
+def _target(route: Route, exchange: Exchange) -> bytes:
+    path = exchange.path
+    if not path.startswith("/v1/") and path != "/v1":
+        raise ClientFault(
+            f"There is nothing at {path!r}. Penstock serves the OpenAI API below /v1: set the client's base URL to "
+            "end in /v1.",
+            code="not_found",
+            status=404,
+        )
+    if "." in path or "%" in path or "\\" in path:
+        for segment in unquote_to_bytes(path).replace(b"\\", b"/").split(b"/"):
+            if segment in (b".", b".."):
+                raise ClientFault("The path leaves the API's base URL.", code="invalid_path")
+    target = route.base_path + path[3:].encode("utf-8", "surrogateescape")
+    if exchange.query:
+        target += b"?" + exchange.query.encode("utf-8", "surrogateescape")
+    return target or b"/"
+
+
+def _headers(route: Route, exchange: Exchange) -> RawHeaders:
+    drop = route.authorization is not None or exchange.caller_authorization_is_ours
+    headers = to_upstream(exchange.headers, _AUTHORIZATION if drop else frozenset())
+    headers.insert(0, (b"Host", route.origin.authority))
+    if route.authorization is not None:
+        headers.append((b"Authorization", route.authorization))
+    if exchange.parent_span_id:
+        # The caller traces: its trace goes on through us, with our span as the parent.
+        value = format_traceparent(exchange.trace_id, exchange.span_id, exchange.header(b"traceparent"))
+        headers = [(n, value if n.lower() == b"traceparent" else v) for n, v in headers]
+    return headers
+
+
+def _request(route: Route, exchange: Exchange, target: bytes, headers: RawHeaders) -> UpstreamRequest:
+    method = exchange.method.encode("latin-1")
+    body = exchange.body
+    if not body.is_whole:
+        return UpstreamRequest(method, target, headers, body, body.length)
+    data = body.data or b""
+    call = exchange.call
+    if (
+        route.include_usage
+        and call is not None
+        and call.stream
+        and exchange.endpoint in _STREAMS_WITH_USAGE_OPTION
+        and not call.asks_for_usage
+    ):
+        data, headers = _asking_for_usage(exchange, data, headers)
+    return UpstreamRequest(method, target, headers, data, len(data))
+
+
+def _asking_for_usage(exchange: Exchange, data: bytes, headers: RawHeaders) -> tuple[bytes, RawHeaders]:
+    """The body with `include_usage`, and no compressed reply: a chunk is to be taken out of it."""
+    encoding = exchange.header(b"content-encoding")
+    decoded = decode(data, encoding.decode("latin-1")) if encoding else None
+    if encoding and (decoded is None or decoded.broken or decoded.truncated):
+        return data, headers
+    changed = ask_for_usage(decoded.data if decoded is not None else data)
+    if changed is None:
+        return data, headers
+    exchange.usage_asked = True
+    headers = without(headers, b"accept-encoding", b"content-encoding")
+    headers.append((b"Accept-Encoding", b"identity"))
+    return changed, headers

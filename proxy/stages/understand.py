@@ -1,0 +1,69 @@
+"""Read the request as far as its way depends on it, and mark it as accepted in the spool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..chain import Handler, Stage
+from ..errors import ClientFault
+from ..exchange import Exchange, body_too_large
+from ..identity import identify
+from ..openai.call import Call, read_call
+from ..openai.coding import decode
+from ..reply import Reply
+
+_PEEK_BYTES_MAX = 1024 * 1024
+"""JSON bodies of endpoints that are not parsed are read for their model up to this; larger ones stream through."""
+
+
+def understand(parsed_body_bytes_max: int, accept: Callable[[Exchange], None]) -> Stage:
+    """A stage that fills `exchange.call` and the labels, then calls `accept`.
+
+    Raises `ClientFault` for a body of a parsed endpoint that is too large, not JSON, or of the wrong types.
+    """
+
+    async def stage(exchange: Exchange, inner: Handler) -> Reply:
+        if exchange.endpoint != "other":
+            body = await _whole(exchange, parsed_body_bytes_max)
+            exchange.call = read_call(body)
+        elif _is_small_json(exchange):
+            exchange.call = _peek(await _whole(exchange, _PEEK_BYTES_MAX))
+        identify(exchange)
+        accept(exchange)
+        return await inner(exchange)
+
+    return stage
+
+
+async def _whole(exchange: Exchange, bytes_max: int) -> bytes:
+    body = exchange.body
+    body.bytes_max = min(body.bytes_max, bytes_max)
+    if body.length is not None and body.length > body.bytes_max:
+        raise body_too_large(body.bytes_max)
+    data = await body.whole()
+    encoding = exchange.header(b"content-encoding")
+    if not encoding:
+        return data
+    decoded = decode(data, encoding.decode("latin-1"), bytes_max)
+    if decoded is None or decoded.broken:
+        raise ClientFault(
+            "The request body's Content-Encoding cannot be decoded. Send it as gzip, deflate, br, zstd or plain.",
+            code="unsupported_encoding",
+            status=415,
+        )
+    if decoded.truncated:
+        raise body_too_large(bytes_max)
+    return decoded.data
+
+
+def _is_small_json(exchange: Exchange) -> bool:
+    kind = exchange.header(b"content-type") or b""
+    length = exchange.body.length
+    return b"json" in kind and length is not None and 0 < length <= _PEEK_BYTES_MAX and not exchange.websocket
+
+
+def _peek(body: bytes) -> Call | None:
+    try:
+        return read_call(body)
+    except ClientFault:
+        return None

@@ -1,0 +1,152 @@
+"""A worker's whole chain on a real socket, with the real spool below it, in the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exporters.frames import Decoder, Frame, Kind
+from exporters.record import Begin, CallRecord, decode_begin, decode_record
+from exporters.spool import SpoolWriter
+from proxy.app import App, build
+from proxy.settings import Record, Server, Settings, Upstream
+
+
+@dataclass
+class Proxied:
+    """A running proxy: where it listens and what it recorded."""
+
+    app: App
+    port: int
+    spool: SpoolWriter
+    lookups: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def frames(self) -> list[Frame]:
+        directory = self.spool.directory
+        assert directory is not None
+        found = []
+        for segment in sorted(directory.path.glob("*.seg")):
+            decoder = Decoder(directory.marker)
+            pieces = decoder.feed(segment.read_bytes()) + decoder.finish()
+            assert all(isinstance(piece, Frame) for piece in pieces)
+            found += [piece for piece in pieces if isinstance(piece, Frame)]
+        return found
+
+    def records(self) -> list[CallRecord]:
+        return [decode_record(frame.payload) for frame in self.frames() if frame.kind == Kind.RECORD]
+
+    def begins(self) -> list[Begin]:
+        return [decode_begin(frame.payload) for frame in self.frames() if frame.kind == Kind.BEGIN]
+
+    async def record(self) -> CallRecord:
+        """The one record, once every exchange is closed; exactly one begin mark goes with it."""
+        for _ in range(500):
+            if self.records() and not self.app.server.open:
+                break
+            await asyncio.sleep(0.01)
+        await self.app.record.drained(5)
+        records, begins = self.records(), self.begins()
+        assert [r.request_id for r in records] == [b.request_id for b in begins]
+        assert len(records) == 1
+        return records[0]
+
+
+@asynccontextmanager
+async def proxied(
+    tmp_path: Path,
+    base_url: str,
+    *,
+    upstream: dict[str, Any] | None = None,
+    server: dict[str, Any] | None = None,
+    record: dict[str, Any] | None = None,
+    more: tuple[Upstream, ...] = (),
+    **settings: Any,
+) -> AsyncIterator[Proxied]:
+    """Serve `base_url` (without /v1) through the whole chain. Keyword tables override settings."""
+    loop = asyncio.get_running_loop()
+    made = Settings(
+        server=Server(data_dir=str(tmp_path), **(server or {})),
+        upstreams=(Upstream(name="scripted", base_url=f"{base_url}/v1", **(upstream or {})), *more),
+        record=Record(**(record or {})),
+        **settings,
+    )
+    spool = SpoolWriter(tmp_path / "spool", 0)
+    lookups: list[str] = []
+
+    def lookup(wanted: str) -> None:
+        lookups.append(wanted)
+
+    app = build(made, spool, lookup, monotonic=loop.time)
+    listening = socket.create_server(("127.0.0.1", 0))
+    listener = await loop.create_server(app.server, sock=listening)
+    try:
+        yield Proxied(app, listening.getsockname()[1], spool, lookups)
+    finally:
+        listener.close()
+        await app.server.shutdown(0.1)
+        await app.aclose()
+
+
+class Caller:
+    """A client that sees bytes as they are."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    async def connect(cls, proxy: Proxied) -> Caller:
+        return cls(*await asyncio.open_connection("127.0.0.1", proxy.port, limit=1 << 26))
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def head(self) -> tuple[int, list[tuple[str, str]]]:
+        """Status and header fields of the next reply."""
+        async with asyncio.timeout(10):
+            raw = await self.reader.readuntil(b"\r\n\r\n")
+        first, *lines = raw.decode("latin-1").split("\r\n")[:-2]
+        pairs = [line.partition(": ")[::2] for line in lines]
+        return int(first.split(" ")[1]), [(name, value) for name, value in pairs]
+
+    async def reply(self) -> tuple[int, list[tuple[str, str]], bytes]:
+        """The next reply, its body decoded from its framing. Raises IncompleteReadError for a broken one."""
+        status, headers = await self.head()
+        fields = {name.lower(): value for name, value in headers}
+        async with asyncio.timeout(10):
+            if "content-length" in fields:
+                body = await self.reader.readexactly(int(fields["content-length"]))
+            elif fields.get("transfer-encoding") == "chunked":
+                body = b""
+                while piece := await self.chunk():
+                    body += piece
+            else:
+                body = await self.reader.read()
+        return status, headers, body
+
+    async def chunk(self) -> bytes:
+        """The next chunk; b"" for the last one."""
+        async with asyncio.timeout(10):
+            size = int(await self.reader.readuntil(b"\r\n"), 16)
+            data = await self.reader.readexactly(size + 2)
+        return data[:-2]
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+def post(path: str, body: bytes, *headers: tuple[str, str]) -> bytes:
+    """A request with a JSON body, byte for byte."""
+    lines = [f"POST {path} HTTP/1.1", "Host: penstock.test", "Content-Type: application/json"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body
