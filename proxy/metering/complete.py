@@ -1,0 +1,120 @@
+"""Completes a record: understand its bodies, estimate what usage is missing, price it, hide what is private."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from exporters.completion import where
+from exporters.files import Throttle
+from exporters.record import CallRecord, Complete
+from exporters.redact import Redactor
+
+from ..openai.understand import understand
+from ..settings import Settings
+from .prices import Prices
+from .savings import CHEAPER_TIERS, savings
+from .tokenizer import Tokenizer
+from .tokens import estimate
+
+logger = logging.getLogger(__name__)
+
+
+def completer(settings: Settings) -> Complete:
+    """All that the recorder fills. The tokenizer's files are kept in the data directory and loaded at first need."""
+    return Completer(
+        Prices(settings.prices),
+        Tokenizer(Path(settings.server.data_dir, "tokenizer")),
+        Redactor(settings.record.redact),
+    )
+
+
+def pricer(settings: Settings) -> Complete:
+    """Cost and savings alone, of a record whose usage is known: for the reply headers, in microseconds."""
+    prices = Prices(settings.prices)
+
+    def complete(record: CallRecord) -> CallRecord:
+        return price(record, prices)
+
+    return complete
+
+
+class Completer:
+    """A `Complete`: the same record always becomes the same, completing twice changes nothing, and it never raises.
+
+    A step that fails leaves its fields empty and is logged at most once a minute; when hiding fails, the text goes. The
+    record given is changed; one with redacted content is copied.
+    """
+
+    def __init__(self, prices: Prices, tokenizer: Tokenizer, redactor: Redactor) -> None:
+        self._prices = prices
+        self._tokenizer = tokenizer
+        self._redactor = redactor
+        self._throttle = Throttle()
+
+    def __call__(self, record: CallRecord) -> CallRecord:
+        record = understand(record)
+        try:
+            estimate(record, self._tokenizer)
+        except Exception as error:  # noqa: BLE001 - messages are a caller's: a record without an estimate is still one
+            self._report("The tokens of a record could not be estimated", error)
+        try:
+            price(record, self._prices)
+        except Exception as error:  # noqa: BLE001 - likewise a record without a price
+            self._report("A record could not be priced", error)
+        if record.content == "full":
+            return record
+        if record.content == "off":
+            return _without_text(record)
+        try:
+            return self._redactor.redact_record(record)
+        except Exception as error:  # noqa: BLE001 - what cannot be looked through must not be kept
+            self._report("A record could not be redacted and is kept without its text", error)
+            record.parameters = {}
+            record.error_message = ""
+            return _without_text(record)
+
+    def _report(self, what: str, error: Exception) -> None:
+        if self._throttle.due(what):
+            logger.error("%s: %s.", what, where(error))
+
+
+def _without_text(record: CallRecord) -> CallRecord:
+    record.request_body = record.response_body = None
+    record.input_messages = record.output_messages = None
+    record.system_instructions = record.tool_definitions = None
+    return record
+
+
+def price(record: CallRecord, prices: Prices) -> CallRecord:
+    """Fill cost and savings from the usage; the record itself is changed. An unknown price leaves them empty.
+
+    The tier that is billed is "batch" for a line of a batch, else that of the reply. Where a stream broke off before
+    the reply could say, it is the one that was asked for.
+    """
+    if record.input_tokens is None:
+        return record
+    if record.outcome == "cached":
+        # Nothing was bought: the one case in which an unknown price costs nothing.
+        record.cost = record.cost_input = record.cost_cached = record.cost_cache_write = record.cost_output = 0.0
+        return record
+    tier = record.service_tier
+    if record.batch_id:
+        tier = "batch"
+    elif not tier and record.usage_source == "estimated":
+        tier = record.service_tier_requested
+    requested = record.request_model
+    model = record.response_model or requested
+    card = prices.card(record.provider, model, tier, record.start_ns, requested)
+    if card is None:
+        return record
+    cost = card.cost(record)
+    if cost is None:
+        return record
+    record.cost, record.cost_input, record.cost_cached, record.cost_cache_write, record.cost_output = cost
+    if record.cached_tokens or tier in CHEAPER_TIERS:
+        standard = (
+            prices.card(record.provider, model, "", record.start_ns, requested) if tier in CHEAPER_TIERS else None
+        )
+        record.savings = {**record.savings, **savings(record, card, cost, tier, standard)}
+    return record
