@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import ThreadingWSGIServer
+
+from .ledger import LedgerSnapshot
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -18,59 +20,58 @@ if TYPE_CHECKING:
 _SOCKET_TIMEOUT_S: Final = 10.0
 
 
-class SinkLedger(Protocol):
-    """How far one sink is. `dropped` is by reason."""
-
-    @property
-    def exported(self) -> int: ...
-    @property
-    def spooled(self) -> int: ...
-    @property
-    def dropped(self) -> Mapping[str, int]: ...
-    @property
-    def lag_s(self) -> float: ...
-
-
-class Ledger(Protocol):
-    """For every sink: accepted = exported + spooled + dropped."""
-
-    @property
-    def accepted(self) -> int: ...
-    @property
-    def spool_bytes(self) -> int: ...
-    @property
-    def sinks(self) -> Mapping[str, SinkLedger]: ...
-
-
 class LedgerCollector:
-    """A collector of prometheus_client over whatever `read` returns at the moment of the scrape."""
+    """A collector of prometheus_client over whatever `read` returns at the moment of the scrape.
 
-    def __init__(self, read: Callable[[], Ledger]) -> None:
+    For every sink: accepted = exported + spooled + the sum of dropped over its reasons.
+    """
+
+    def __init__(self, read: Callable[[], LedgerSnapshot]) -> None:
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
         ledger = self._read()
-        accepted = CounterMetricFamily("penstock_records_accepted", "Exchanges that were accepted.")
-        exported = CounterMetricFamily("penstock_records_exported", "Records that a sink has.", labels=["sink"])
-        spooled = GaugeMetricFamily("penstock_records_spooled", "Records that wait for a sink.", labels=["sink"])
-        dropped = CounterMetricFamily(
-            "penstock_records_dropped", "Records that a sink will never have.", labels=["sink", "reason"]
-        )
-        lag = GaugeMetricFamily("penstock_sink_lag_seconds", "Age of the oldest waiting record.", labels=["sink"])
-        size = GaugeMetricFamily("penstock_spool_bytes", "Bytes of all spools on disk.")
-        accepted.add_metric([], ledger.accepted)
-        size.add_metric([], ledger.spool_bytes)
-        for name, sink in ledger.sinks.items():
-            exported.add_metric([name], sink.exported)
-            spooled.add_metric([name], sink.spooled)
-            lag.add_metric([name], sink.lag_s)
-            for reason, count in sink.dropped.items():
-                dropped.add_metric([name, reason], count)
-        yield from (accepted, exported, spooled, dropped, lag, size)
+        yield _counter("penstock_records_accepted", "Exchanges that were accepted.", ledger.accepted)
+        yield _gauge("penstock_records_open", "Exchanges that have not ended yet.", ledger.open)
+        yield _counter("penstock_feedback_accepted", "Feedback that was accepted.", ledger.feedback)
+        yield _gauge("penstock_spool_bytes", "Bytes of all spools on disk.", ledger.spool_bytes)
+        yield _counter("penstock_spool_damaged", "Damaged stretches of spool that were set aside.", ledger.corrupt)
+        yield _counter("penstock_records_uncompleted", "Records whose bodies could not be read.", ledger.uncompleted)
+        yield from _of_sinks(ledger)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing in advance, so that registering does not read the ledger."""
         return iter(())
+
+
+def _counter(name: str, help_text: str, value: int) -> Metric:
+    return CounterMetricFamily(name, help_text, value=value)
+
+
+def _gauge(name: str, help_text: str, value: int) -> Metric:
+    return GaugeMetricFamily(name, help_text, value=value)
+
+
+def _of_sinks(ledger: LedgerSnapshot) -> Iterator[Metric]:
+    accepted = CounterMetricFamily(
+        "penstock_sink_records_accepted", "Exchanges since the sink was first configured.", labels=["sink"]
+    )
+    exported = CounterMetricFamily("penstock_records_exported", "Records that a sink has.", labels=["sink"])
+    spooled = GaugeMetricFamily("penstock_records_spooled", "Records that wait for a sink.", labels=["sink"])
+    dropped = CounterMetricFamily(
+        "penstock_records_dropped", "Records that a sink will never have.", labels=["sink", "reason"]
+    )
+    lag = GaugeMetricFamily("penstock_sink_lag_seconds", "Age of the oldest waiting record.", labels=["sink"])
+    retries = CounterMetricFamily("penstock_sink_retries", "Batches that were sent again.", labels=["sink"])
+    for sink in ledger.sinks:
+        accepted.add_metric([sink.name], sink.accepted)
+        exported.add_metric([sink.name], sink.exported)
+        spooled.add_metric([sink.name], sink.spooled)
+        lag.add_metric([sink.name], sink.lag_s)
+        retries.add_metric([sink.name], sink.retries)
+        for reason, count in sink.dropped.items():
+            dropped.add_metric([sink.name, reason], count)
+    yield from (accepted, exported, spooled, dropped, lag, retries)
 
 
 class MetricsServer:
