@@ -159,7 +159,7 @@ class ResponseParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head_complete:
             return  # a trailer: hop by hop unless the recipient asked for it, and nobody did
-        self.headers.append((name, value))
+        self.headers.append((name, value.rstrip(b" \t")))
         if len(name) == 17 and name.lower() == b"transfer-encoding":
             self._coding = value if self._coding is None else b"twice"
 
