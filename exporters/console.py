@@ -84,16 +84,16 @@ def line(call: Call) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(datetime.fromtimestamp(call.ended).strftime("%H:%M:%S"), "dim")
     text.append(f"  {call.status or '---':>3}  ", "red" if failed else "green")
-    text.append(f"{_cut(call.what, MODEL_WIDTH):<{MODEL_WIDTH}}", "dim" if not call.metered and not failed else "bold")
+    text.append(f"{cut(call.what, MODEL_WIDTH):<{MODEL_WIDTH}}", "dim" if not call.metered and not failed else "bold")
     has_usage = call.input_tokens is not None or call.output_tokens is not None
     if failed and not has_usage:
-        text.append(f" {_cut(call.error or call.outcome, ERROR_WIDTH - 1):<{ERROR_WIDTH - 1}}", "red")
+        text.append(f" {cut(call.error or call.outcome, ERROR_WIDTH - 1):<{ERROR_WIDTH - 1}}", "red")
     else:
         _append_usage(text, call)
     text.append(f"{duration(call.duration_s):>8}")
     text.append(f"{'-' if call.first_token_s is None else duration(call.first_token_s):>7}", "dim")
     if failed and has_usage:
-        text.append(f"  {call.error or call.outcome}", "red")
+        text.append(f"  {printable(call.error or call.outcome)}", "red")
     elif call.outcome not in ("answered", "failed", "rejected", "interrupted", "cut"):
         text.append(f"  {call.outcome}", "cyan" if call.outcome == "cached" else "yellow")
     elif call.cache and not failed:
@@ -111,8 +111,14 @@ def _append_usage(text: Text, call: Call) -> None:
     text.append(f"{money(call.cost) if priced else '-':>10}", "dim" if call.cost is None else "yellow")
 
 
-def _cut(text: str, width: int) -> str:
-    text = "".join(c if c.isprintable() else "�" for c in text[: width + 1])
+def printable(text: str, keep: str = "") -> str:
+    """`text` without what a terminal would obey: what callers and models write is shown, never executed."""
+    return text if text.isprintable() else "".join(c if c.isprintable() or c in keep else "�" for c in text)
+
+
+def cut(text: str, width: int) -> str:
+    """`text` in at most `width` printable characters."""
+    text = printable(text[: width + 1])
     return text if len(text) <= width else text[: width - 1] + "…"
 
 

@@ -36,8 +36,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     ready_fd: int = -1
     console: bool = False
     """The recorder prints one line per call on standard output."""
-    store_port: int = 0
-    """Where the embedded store's ClickHouse interface listens on loopback; 0: ClickHouse is elsewhere."""
+    store_url: str = ""
+    """The ClickHouse URL with the credentials that the process needs: the recorder's may write."""
 
 
 class SupervisorGone(Exception):

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from exporters.clickhouse.credentials import FILE_NAME, Role, store_credentials
+
 from .job import Job
 from .processes import Launch, python_module
 from .settings import Settings
@@ -23,28 +25,44 @@ class Programs:
     recorder: Sequence[str] = python_module("proxy.recording")
     store: Sequence[str] = python_module("exporters.clickhouse.embedded")
 
-    def launch_worker(self, settings: Settings, slot: int, listen_fds: tuple[int, ...]) -> Launch:
-        job = Job(settings=settings, name=f"worker-{slot}", slot=slot, listen_fds=listen_fds)
+    def launch_worker(self, settings: Settings, slot: int, listen_fds: tuple[int, ...], store_port: int) -> Launch:
+        """Raises `OSError` when the store's credentials cannot be read."""
+        url = store_url(settings, store_port, "reader")
+        job = Job(settings=settings, name=f"worker-{slot}", slot=slot, listen_fds=listen_fds, store_url=url)
         return Launch(self.worker, lambda ready_fd: _line(job, ready_fd), pass_fds=listen_fds)
 
     def launch_recorder(self, settings: Settings, store_port: int, *, console: bool) -> Launch:
-        job = Job(settings=settings, name="recorder", console=console, store_port=store_port)
+        """Raises `OSError` when the store's credentials cannot be read."""
+        url = store_url(settings, store_port, "writer")
+        job = Job(settings=settings, name="recorder", console=console, store_url=url)
         return Launch(self.recorder, lambda ready_fd: _line(job, ready_fd))
 
     def launch_store(self, settings: Settings, port: int) -> Launch:
         """ClickHouse's interface says itself when it is ready. Its standard input only shows that we live."""
-        path = Path(settings.server.data_dir) / "store"
-        argv = (
-            *self.store,
-            "--path",
-            str(path),
-            "--port",
-            str(port),
-            "--memory-bytes-max",
-            str(settings.store.memory_bytes_max),
-            "--watch-stdin",
-        )
+        options = {
+            "--path": store_path(settings),
+            "--port": port,
+            "--memory-bytes-max": settings.store.memory_bytes_max,
+        }
+        flat = [str(word) for option in options.items() for word in option]
+        argv = (*self.store, *flat, "--watch-stdin")
         return Launch(argv, is_ready=lambda: answers_ping(port), ready_within_s=600.0)
+
+
+def store_path(settings: Settings) -> Path:
+    """The embedded store's own directory."""
+    return Path(settings.server.data_dir) / "store"
+
+
+def store_url(settings: Settings, port: int, role: Role) -> str:
+    """Where ClickHouse is, with credentials. `port`: the embedded store's. Raises `OSError`."""
+    if settings.store.clickhouse != "embedded":
+        return settings.store.clickhouse
+    path = store_path(settings)
+    try:
+        return store_credentials(path).url(port, role)
+    except msgspec.DecodeError as error:
+        raise OSError(f"{path / FILE_NAME} is damaged; remove it and start again") from error
 
 
 def _line(job: Job, ready_fd: int) -> bytes:

@@ -127,7 +127,10 @@ class Supervisor:
         return Slot(
             f"worker-{index}",
             lambda: self._programs.launch_worker(
-                self._settings, index, self._listeners.fds(index, self._settings.server.workers)
+                self._settings,
+                index,
+                self._listeners.fds(index, self._settings.server.workers),
+                self._store_port,
             ),
             grace_s=lambda: self._settings.server.shutdown_timeout_s + EXIT_MARGIN_S,
             backoff=Backoff(time.monotonic),

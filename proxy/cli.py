@@ -1,0 +1,257 @@
+"""The command line. Exit status: 0 done, 1 not done (one line says why), 2 the command was not understood."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .commands.failure import CommandFailed
+from .configuration import ConfigurationError
+
+app = typer.Typer(
+    help="Penstock meters and records what passes between applications and language models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+requests_app = typer.Typer(invoke_without_command=True, add_completion=False)
+app.add_typer(requests_app, name="requests")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="PENSTOCK_CONFIG", help="The configuration; ./penstock.toml when it exists."),
+]
+DataDirOption = Annotated[str | None, typer.Option(help="Spool, lock and embedded store are below it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
+ModelOption = Annotated[str, typer.Option(help="A model, or a pattern with *.")]
+StatusOption = Annotated[str, typer.Option(help="An HTTP status such as 429, or 4xx.")]
+UserOption = Annotated[str, typer.Option(help="The user that the caller named.")]
+SessionOption = Annotated[str, typer.Option(help="The session (conversation) that the caller named.")]
+KeyOption = Annotated[str, typer.Option(help="The id of a proxy key: the first digits of its hash.")]
+TagOption = Annotated[str, typer.Option(help="NAME=VALUE, or NAME for any value.")]
+ErrorsOption = Annotated[bool, typer.Option("--errors", help="Only calls that failed.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000)]
+
+
+def main() -> None:
+    """The entry of the `penstock` command."""
+    try:
+        app(prog_name="penstock")
+    except (CommandFailed, ConfigurationError) as error:
+        for text in str(error).splitlines():
+            typer.echo(f"penstock: {text}", err=True)
+        sys.exit(1)
+
+
+def _config(path: Path | None) -> Path | None:
+    default = Path("penstock.toml")
+    return path or (default if default.exists() else None)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    port: Annotated[int | None, typer.Option("--port", "-p", min=0, max=65535, help="0 takes a free one.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=256, help="Worker processes.")] = None,
+    data_dir: DataDirOption = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond loopback although no key is asked.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Do not print a line for each call.")] = False,
+) -> None:
+    """Run the proxy. SIGTERM ends it, SIGHUP loads the configuration anew without losing a call."""
+    from .commands.serve import serve as run
+
+    overrides = {
+        "server.port": port,
+        "server.host": host,
+        "server.workers": workers,
+        "server.data_dir": data_dir,
+    }
+    raise typer.Exit(run(_config(config), overrides, insecure=insecure, quiet=quiet))
+
+
+@app.command()
+def check(
+    config: ConfigOption = None,
+    probe: Annotated[bool, typer.Option("--probe", help="Ask every upstream for its models.")] = False,
+    insecure: Annotated[bool, typer.Option("--insecure")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what was understood of the configuration, and what is odd about it."""
+    from .commands import check as command
+    from .configuration import load
+
+    path = _config(config)
+    settings = load(path, {}, os.environ)
+    odd = command.oddities(settings, insecure=insecure)
+    probes = command.probe_all(settings) if probe else []
+    if as_json:
+        _print_json(command.document(settings, odd, probes))
+    else:
+        command.print_check(_console(), settings, odd, probes, str(path) if path else "the defaults")
+    raise typer.Exit(0 if all(one.ok for one in probes) else 1)
+
+
+@app.command()
+def tail(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    model: ModelOption = "",
+    status: StatusOption = "",
+    user: UserOption = "",
+    session: SessionOption = "",
+    key: KeyOption = "",
+    tag: TagOption = "",
+    errors: ErrorsOption = False,
+    since: Annotated[str, typer.Option(help="Begin so long ago.")] = "0s",
+    as_json: JsonOption = False,
+) -> None:
+    """Follow the calls as they are recorded, one line each, until Ctrl-C."""
+    from exporters.console import HEAD, line
+
+    from .commands import tail as command
+    from .commands.filters import Filters, parse_since
+    from .commands.requests import call_of_row
+
+    filters = Filters(model=model, status=status, user=user, session=session, key=key, tag=tag, errors=errors)
+    begin = parse_since(since, datetime.now(UTC)).timestamp()
+    follower = command.Follower(_query(config, data_dir), filters, begin)
+    console = _console()
+    if not as_json:
+        console.print(HEAD, style="dim")
+    with contextlib.suppress(KeyboardInterrupt):
+        for row in command.follow(follower):
+            if as_json:
+                _print_json(row)
+            else:
+                console.print(line(call_of_row(row)))
+
+
+@requests_app.callback()
+def requests(
+    context: typer.Context,
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    model: ModelOption = "",
+    status: StatusOption = "",
+    user: UserOption = "",
+    session: SessionOption = "",
+    key: KeyOption = "",
+    tag: TagOption = "",
+    errors: ErrorsOption = False,
+    since: Annotated[str, typer.Option(help="30m, 24h, 7d, or a date.")] = "7d",
+    limit: LimitOption = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List the last calls, or show one of them as a conversation: requests show ID."""
+    if context.invoked_subcommand is not None:
+        return
+    from .commands import requests as command
+    from .commands.filters import Filters, parse_since
+
+    filters = Filters(
+        since=parse_since(since, datetime.now(UTC)),
+        model=model,
+        status=status,
+        user=user,
+        session=session,
+        key=key,
+        tag=tag,
+        errors=errors,
+    )
+    rows = command.select(_query(config, data_dir), filters, limit)
+    if as_json:
+        _print_json(rows)
+    else:
+        command.print_list(_console(), rows)
+
+
+@requests_app.command()
+def show(
+    request_id: Annotated[str, typer.Argument(metavar="ID", help="A request id, its beginning, or a response id.")],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one call: messages, tools, tokens, cost, time, tries."""
+    from .commands import show as command
+
+    query = _query(config, data_dir)
+    row = command.find(query, request_id)
+    tries = command.attempts(query, row)
+    if as_json:
+        _print_json(row | {"tries": [*tries]})
+    else:
+        command.print_call(_console(), row, tries)
+
+
+@app.command()
+def stats(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    by: Annotated[
+        str, typer.Option(help="model, key, user, session, upstream, endpoint, outcome, error, hour, day, tag:NAME.")
+    ] = "model",
+    since: Annotated[str, typer.Option(help="30m, 24h, 7d, or a date.")] = "7d",
+    model: ModelOption = "",
+    user: UserOption = "",
+    key: KeyOption = "",
+    limit: LimitOption = 50,
+    plot: Annotated[bool | None, typer.Option("--plot/--no-plot", help="Bars; by default on a terminal.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sum up what was used: calls, errors, tokens, cost, latency."""
+    from .commands import stats as command
+    from .commands.filters import Filters, parse_since
+
+    filters = Filters(since=parse_since(since, datetime.now(UTC)), model=model, user=user, key=key)
+    rows = command.select(_query(config, data_dir), by, filters, limit)
+    console = _console()
+    if as_json:
+        _print_json(rows)
+        return
+    command.print_table(console, by, rows)
+    if rows and (console.is_terminal if plot is None else plot):
+        console.print()
+        console.print(command.bars(by, rows, min(console.width, 100)))
+
+
+@app.command()
+def migrate(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL instead of running it.")] = False,
+) -> None:
+    """Bring the tables of the ClickHouse database up to date. `serve` does this by itself."""
+    from .commands import migrate as command
+    from .commands.store import settings_of
+
+    command.migrate(_console(), settings_of(_config(config), data_dir), dry_run=dry_run)
+
+
+def _query(config: Path | None, data_dir: str | None) -> Any:
+    from .commands.store import open_query, settings_of
+
+    return open_query(settings_of(_config(config), data_dir))
+
+
+def _console() -> Any:
+    from exporters.console import terminal
+
+    return terminal(sys.stdout)
+
+
+def _print_json(value: Any) -> None:
+    from .commands.requests import as_json
+
+    typer.echo(as_json(value))

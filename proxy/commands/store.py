@@ -1,0 +1,61 @@
+"""The store as the commands see it: a function that answers SQL with rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exporters.clickhouse.connect import StoreUnavailable, connect
+
+from exporters.clickhouse.credentials import Role
+
+from ..configuration import load
+from ..data_dir import serving
+from ..programs import store_url
+from ..settings import Settings
+from .failure import CommandFailed
+
+Row = dict[str, Any]
+Query = Callable[[str, Mapping[str, object]], Sequence[Row]]
+"""SQL with `{name:Type}` placeholders and their values. Raises `CommandFailed`."""
+
+
+def settings_of(path: Path | None, data_dir: str | None) -> Settings:
+    """The settings that say where the store is. Raises `ConfigurationError`."""
+    return load(path, {"server.data_dir": data_dir}, os.environ)
+
+
+def address(settings: Settings, role: Role) -> str:
+    """The ClickHouse URL of these settings, with credentials. Raises `CommandFailed` when nobody serves it."""
+    if settings.store.clickhouse != "embedded":
+        return settings.store.clickhouse
+    data_dir = Path(settings.server.data_dir)
+    note = serving(data_dir)
+    if note is None or not note.store_url:
+        raise CommandFailed(
+            f"The embedded store in {data_dir} is open only while Penstock serves from there. "
+            "Start `penstock serve`, name another directory with --data-dir, or set store.clickhouse."
+        )
+    port = int(note.store_url.rpartition(":")[2])
+    try:
+        return store_url(settings, port, role)
+    except OSError as error:
+        raise CommandFailed(f"The store's credentials cannot be read: {error}.") from error
+
+
+def open_query(settings: Settings) -> Query:
+    """Connect for reading. Raises `CommandFailed`."""
+    try:
+        client = connect(address(settings, "reader"))
+    except StoreUnavailable as error:
+        raise CommandFailed(str(error)) from error
+
+    def query(sql: str, values: Mapping[str, object]) -> Sequence[Row]:
+        try:
+            return [*client.query(sql, parameters=dict(values)).named_results()]
+        except StoreUnavailable as error:
+            raise CommandFailed(str(error)) from error
+
+    return query

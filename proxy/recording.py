@@ -1,0 +1,159 @@
+"""The recorder process: tails the spools of all workers and feeds every sink that is configured.
+
+Started by the supervisor alone. A sink that cannot be built is said in one line and left out; the others work.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from threading import Event, Thread
+
+from prometheus_client import CollectorRegistry
+
+from exporters.console import ConsoleSink
+from exporters.delivery import Limits
+from exporters.metrics import MetricsSink
+from exporters.metrics_server import LedgerCollector, MetricsServer
+from exporters.otlp import OtlpSink
+from exporters.otlp_environment import sinks_from_environment, target_from_configuration
+from exporters.recorder import Recorder, RecorderBusy
+from exporters.redact import Redactor
+from exporters.sink import Sink
+
+from .job import (
+    EMPTY_SPOOL_WITHIN_S,
+    EXIT_MARGIN_S,
+    Job,
+    SupervisorGone,
+    announce_ready,
+    follow_supervisor,
+    receive_job,
+)
+from .logs import configure_logging
+from .metering.complete import completer
+from .settings import Otlp
+
+logger = logging.getLogger(__name__)
+
+
+def sinks(job: Job, registry: CollectorRegistry) -> list[Sink]:
+    """Every sink of the settings and the environment. Those that cannot be built are logged and missing."""
+    settings = job.settings
+    redactor = Redactor(settings.record.redact)
+    builders: list[Callable[[], list[Sink]]] = [
+        lambda: [_clickhouse_sink(job)],
+        *(partial(_otlp_sinks, otlp, redactor) for otlp in settings.otlp),
+        lambda: [*sinks_from_environment(os.environ, redactor=redactor)],
+    ]
+    if settings.metrics.port:
+        builders.append(lambda: [MetricsSink(registry)])
+    if job.console:
+        builders.append(lambda: [ConsoleSink(sys.stdout)])
+    return [sink for build in builders for sink in _built(build)]
+
+
+def _built(build: Callable[[], list[Sink]]) -> Iterator[Sink]:
+    try:
+        yield from build()
+    except (ValueError, OSError, ImportError) as error:
+        logger.error("a sink is left out: %s", error)
+
+
+def _clickhouse_sink(job: Job) -> Sink:
+    from exporters.clickhouse.sink import ClickHouseSink
+
+    return ClickHouseSink(job.store_url, job.settings.store)
+
+
+def _otlp_sinks(otlp: Otlp, redactor: Redactor) -> list[Sink]:
+    target = target_from_configuration(
+        otlp.endpoint, protocol=otlp.protocol, headers=otlp.headers, timeout_s=otlp.timeout_s
+    )
+    name = otlp.name or f"otlp-{otlp.endpoint}"
+    return [OtlpSink(target, name=name, content=otlp.content, dialect=otlp.dialect, redactor=redactor)]
+
+
+def recorder(job: Job, registry: CollectorRegistry) -> Recorder:
+    """The recorder of `job`, ready to run."""
+    settings = job.settings
+    data_dir = Path(settings.server.data_dir)
+    made = Recorder(
+        data_dir / "spool",
+        data_dir / "checkpoints",
+        sinks(job, registry),
+        completer(settings),
+        limits=Limits(
+            batch_records_max=settings.spool.batch_records_max, batch_age_max_s=settings.spool.batch_age_max_s
+        ),
+        bytes_max=settings.spool.bytes_max,
+        drain_timeout_s=EMPTY_SPOOL_WITHIN_S,
+    )
+    registry.register(LedgerCollector(lambda: made.last_status))
+    return made
+
+
+def serve_metrics(job: Job, registry: CollectorRegistry) -> MetricsServer | None:
+    """None, and one line, when the address is taken: metrics are not worth a record."""
+    metrics = job.settings.metrics
+    if not metrics.port:
+        return None
+    try:
+        return MetricsServer(registry, metrics.host, metrics.port)
+    except OSError as error:
+        logger.error(
+            "no metrics: cannot listen on %s:%d (%s); choose another with metrics.port",
+            metrics.host,
+            metrics.port,
+            error.strerror or error,
+        )
+        return None
+
+
+def run(job: Job) -> int:
+    """Record until SIGTERM, then empty the spool as far as a few seconds allow. A second SIGTERM ends it at once."""
+    # Blocked before any thread starts, so that all of them inherit it and the signal waits for us.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    follow_supervisor(EMPTY_SPOOL_WITHIN_S + 2 * EXIT_MARGIN_S)
+    registry = CollectorRegistry()
+    made = recorder(job, registry)
+    server = serve_metrics(job, registry)
+    stop, failed = Event(), Event()
+
+    def record() -> None:
+        try:
+            made.run(stop)
+        except (RecorderBusy, OSError) as error:
+            failed.set()
+            logger.error("cannot record: %s", error)
+
+    thread = Thread(target=record, name="recorder")
+    thread.start()
+    announce_ready(job)
+    while thread.is_alive():
+        if signal.sigtimedwait({signal.SIGTERM}, 0.5):
+            if stop.is_set():
+                os._exit(0)  # The checkpoints say what was on its way; the next recorder goes on there.
+            stop.set()
+    if server is not None:
+        server.close()
+    return 1 if failed.is_set() else 0
+
+
+def main() -> None:
+    try:
+        job = receive_job()
+    except SupervisorGone as gone:
+        raise SystemExit(str(gone)) from gone
+    configure_logging(job.name)
+    sys.exit(run(job))
+
+
+if __name__ == "__main__":
+    main()
