@@ -13,7 +13,7 @@ import msgspec
 
 from exporters.record import CallRecord
 
-from .tokenizer import Tokenizer
+from .tokenizer import Tokenizer, encoding_name
 
 PER_MESSAGE: Final = 3
 PER_NAME: Final = 1
@@ -22,7 +22,7 @@ REPLY_PRIMING: Final = 3
 IMAGE: Final = 765
 IMAGE_LOW: Final = 85
 
-TOOL: Final = 7
+TOOL: Final = {"o200k_base": 7, "cl100k_base": 10}
 TOOL_PROPERTIES: Final = 3
 TOOL_PROPERTY: Final = 3
 TOOL_ENUM: Final = -3
@@ -141,7 +141,7 @@ class _Counter:
         if not isinstance(function.get("name"), str):
             return self.text(definition)
         line = f"{function['name']}:{_sentence(function)}"
-        return TOOL + self.text(line) + self._properties(function.get("parameters"))
+        return TOOL[encoding_name(self._model)] + self.text(line) + self._properties(function.get("parameters"))
 
     def _properties(self, schema: object) -> int:
         properties = schema.get("properties") if isinstance(schema, dict) else None
