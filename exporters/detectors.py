@@ -53,17 +53,20 @@ def _compile(pattern: bytes, encoding: re2._re2.RE2.Options.Encoding) -> re2._Re
 
 
 def card(text: bytes, start: int, end: int) -> Span | None:
-    """The longest beginning of 13 to 19 digits with a right Luhn digit (ISO/IEC 7812-1)."""
+    """The longest beginning with as many digits as cards have and a right Luhn digit (ISO/IEC 7812-1)."""
     while end > start:
         digits = [c - 48 for c in text[start:end] if 48 <= c <= 57]
         if len(digits) < 13:
             return None
-        if not text[end : end + 1].isdigit() and _luhn(digits):
+        if len(digits) in _CARD_DIGITS and not text[end : end + 1].isdigit() and _luhn(digits):
             return start, end
         end -= 1
         while end > start and not text[end - 1 : end].isdigit():
             end -= 1
     return None
+
+
+_CARD_DIGITS: Final = frozenset({13, 14, 15, 16, 19})
 
 
 def _luhn(digits: list[int]) -> bool:
@@ -209,13 +212,19 @@ _PATTERNS: Final[Sequence[tuple[bytes, bytes, Check | None]]] = (
     (b"[CREDENTIALS]", rb"://[^/\s:@\"']+:[^/\s@\"']+@", url_credentials),
     (
         b"[SECRET]",
-        rb"(?i)\b(?:password|passwd|pwd|passphrase|secret|[a-z_\-]*(?:secret|private|access|api|auth)[_\-](?:key|token|secret))"
+        rb"(?i)\b(?:[a-z_\-]*(?:password|passwd|secret)|pwd|passphrase"
+        rb"|[a-z_\-]*(?:secret|private|access|api|auth)[_\-](?:key|token))"
         rb"[\"']?\s*[:=]\s*[\"']?[^\s\"',;}\[]{6,}",
         assigned,
     ),
     (b"[EMAIL]", _LOCAL + rb"+@(?:[A-Za-z0-9\-\x80-\xff]+\.)+[A-Za-z\x80-\xff]{2,}", None),
     (b"[IBAN]", rb"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b", iban),
-    (b"[CREDIT_CARD]", rb"\b[2-6][0-9](?:[ \-]?[0-9]){11,17}", card),
+    # Groups of four, or of four, six and five.
+    (
+        b"[CREDIT_CARD]",
+        rb"\b[2-6][0-9]{3}[ \-]?[0-9]{4,6}[ \-]?[0-9]{4,5}(?:[ \-]?[0-9]{1,4})?(?:[ \-]?[0-9]{1,3})?",
+        card,
+    ),
     (b"[US_SSN]", rb"\b[0-9]{3}-[0-9]{2}-[0-9]{4}\b", us_ssn),
     (
         b"[PHONE]",

@@ -54,7 +54,8 @@ class Redactor:
             return body
         if not _looks_like_json(body):
             return self._redact(body)
-        return _tokens.sub(self._redact_token, body)
+        redacted = _tokens.sub(self._redact_token, body)
+        return body if redacted == body else redacted
 
     def redact_json_text(self, text: str | None) -> str | None:
         if not text:
@@ -173,7 +174,16 @@ def _is_json(text: bytes) -> bool:
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
     except msgspec.DecodeError as error:
-        return "truncated" in str(error)
+        return "truncated" in str(error) or _is_lax_json(text)
+    return True
+
+
+def _is_lax_json(text: bytes) -> bool:
+    """With the lone surrogates that JavaScript writes, which msgspec refuses."""
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
     return True
 
 
