@@ -1,0 +1,117 @@
+"""The facts of whole replies, also of strange ones."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.openai.facts import MESSAGE_MAX, Facts, facts_of, unary_facts
+from proxy.openai.usage import Usage
+
+CHAT = {
+    "id": "chatcmpl-1",
+    "model": "gpt-x-2026",
+    "choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}, {"finish_reason": "length"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 4},
+    "service_tier": "flex",
+    "system_fingerprint": "fp_1",
+}
+
+
+def read(value: Any) -> Facts:
+    return unary_facts("chat", json.dumps(value).encode())
+
+
+def test_chat() -> None:
+    usage = Usage(input_tokens=3, output_tokens=4)
+    assert read(CHAT) == Facts(usage, "flex", "chatcmpl-1", "gpt-x-2026", ("stop", "length"), "fp_1")
+
+
+@pytest.mark.parametrize("field", list(CHAT))
+@pytest.mark.parametrize("wrong", [None, 7, [7], {"a": 1}, "text"])
+def test_a_field_of_a_wrong_type_costs_only_itself(field: str, wrong: Any) -> None:
+    facts = read({**CHAT, field: wrong})
+    untouched = read({name: value for name, value in CHAT.items() if name != field})
+    same = facts._replace(response_id="", response_model="", service_tier="", system_fingerprint="")
+    assert same == untouched._replace(response_id="", response_model="", service_tier="", system_fingerprint="")
+
+
+@pytest.mark.parametrize(
+    ("reply", "reasons"),
+    [
+        ({"status": "completed", "output": [{"type": "message"}]}, ("stop",)),
+        ({"status": "completed", "output": [{"type": "reasoning"}, {"type": "function_call"}]}, ("tool_calls",)),
+        ({"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}, ("length",)),
+        ({"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}, ("content_filter",)),
+        ({"status": "incomplete", "incomplete_details": None}, ("length",)),
+        ({"status": "failed", "output": []}, ("error",)),
+        ({"status": "in_progress"}, ()),
+        ({"status": "completed"}, ()),
+    ],
+)
+def test_how_a_response_ended(reply: dict[str, Any], reasons: tuple[str, ...]) -> None:
+    assert read(reply).finish_reasons == reasons
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ({"error": {"message": "No.", "type": "invalid_request_error", "code": "bad"}}, ("bad", "No.")),
+        (
+            {"error": {"message": "No.", "type": "invalid_request_error", "code": None}},
+            ("invalid_request_error", "No."),
+        ),
+        ({"error": "No."}, ("", "No.")),
+        ({"detail": "No."}, ("", "No.")),
+        ({"object": "error", "message": "No."}, ("", "No.")),
+        ({"error": {"message": ["No."], "code": 5}}, ("", "")),
+    ],
+)
+def test_errors(reply: dict[str, Any], expected: tuple[str, str]) -> None:
+    facts = read(reply)
+    assert (facts.error_type, facts.error_message) == expected
+
+
+@pytest.mark.parametrize("key", ["sk-proj-abcdefgh12345678", "Bearer abc.def", "gsk_abcdefgh123", "AIzaSyabcdefgh"])
+def test_keys_are_blanked_in_error_messages(key: str) -> None:
+    assert read({"error": {"message": f"Incorrect API key provided: {key}"}}).error_message == (
+        "Incorrect API key provided: …"
+    )
+
+
+def test_an_error_message_is_bounded() -> None:
+    assert len(read({"error": {"message": "x" * 10_000}}).error_message) == MESSAGE_MAX
+
+
+def test_a_large_embeddings_reply_is_read_from_its_end() -> None:
+    vectors = b"[" + b"0.1," * 20_000 + b"0.1]"
+    end = b'],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}'
+    body = b'{"object":"list","data":[{"embedding":' + vectors + b"}" + end
+    expected = Facts(Usage(input_tokens=8), response_model="e")
+    assert unary_facts("embeddings", body) == expected
+    # What the end alone does not tell is read whole; and only then a fault in the middle matters.
+    reordered = b'{"model":"e","usage":{"prompt_tokens":8,"total_tokens":8},"data":[{"embedding":' + vectors + b"}]}"
+    assert unary_facts("embeddings", reordered) == expected
+    assert unary_facts("embeddings", body.replace(b"0.1,", b"0.1;", 1)) == expected
+    assert unary_facts("other", body.replace(b"0.1,", b"0.1;", 1)) == Facts()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*CHAT, "error", "output"]), inner),
+    max_leaves=10,
+)
+
+
+@given(st.binary(max_size=50) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_never_raises(body: bytes) -> None:
+    assert isinstance(unary_facts("chat", body), Facts)
+
+
+@given(st.dictionaries(st.sampled_from([*CHAT, "error", "status", "incomplete_details", "output", "detail"]), JSON))
+def test_a_decoded_reply_gives_the_same_facts(reply: dict[str, Any]) -> None:
+    assert facts_of(json.loads(json.dumps(reply))) == unary_facts("chat", json.dumps(reply).encode())
