@@ -31,12 +31,23 @@ def completer(settings: Settings) -> Complete:
 
 def pricer(settings: Settings) -> Complete:
     """Cost and savings alone, of a record whose usage is known: for the reply headers, in microseconds."""
-    prices = Prices(settings.prices)
+    return Pricer(Prices(settings.prices))
 
-    def complete(record: CallRecord) -> CallRecord:
-        return price(record, prices)
 
-    return complete
+class Pricer:
+    """A `Complete` that fills the cost and never raises; what it cannot price it leaves as it is, logged at most once a minute."""
+
+    def __init__(self, prices: Prices) -> None:
+        self._prices = prices
+        self._throttle = Throttle()
+
+    def __call__(self, record: CallRecord) -> CallRecord:
+        try:
+            return price(record, self._prices)
+        except Exception as error:  # noqa: BLE001 - a record without a price is still a record
+            if self._throttle.due("price"):
+                logger.error("A record could not be priced: %s.", where(error))
+            return record
 
 
 class Completer:
@@ -47,7 +58,7 @@ class Completer:
     """
 
     def __init__(self, prices: Prices, tokenizer: Tokenizer, redactor: Redactor) -> None:
-        self._prices = prices
+        self._price = Pricer(prices)
         self._tokenizer = tokenizer
         self._redactor = redactor
         self._throttle = Throttle()
@@ -58,10 +69,7 @@ class Completer:
             estimate(record, self._tokenizer)
         except Exception as error:  # noqa: BLE001 - messages are a caller's: a record without an estimate is still one
             self._report("The tokens of a record could not be estimated", error)
-        try:
-            price(record, self._prices)
-        except Exception as error:  # noqa: BLE001 - likewise a record without a price
-            self._report("A record could not be priced", error)
+        self._price(record)
         if record.content == "full":
             return record
         if record.content == "off":

@@ -29,6 +29,9 @@ from .rates import RateCard, Rates, card_from_list, card_from_price
 CARDS_MAX: Final = 4096
 """Model names come from callers, so what is remembered about them is bounded."""
 
+NAME_MAX: Final = 256
+"""Characters of a model's name; no model of the list has a longer one, and none longer is remembered."""
+
 QUARTER_NS: Final = 15 * 60 * 1_000_000_000
 """Rates change at midnight or at hours of the day, always on a quarter of an hour, so a card holds for one."""
 
@@ -84,6 +87,8 @@ class Prices:
         `model` is the reply's and `requested` the request's: a snapshot that is newer than the list costs what the
         alias that was asked for costs. `tier` is the one of the reply, or "batch".
         """
+        if len(model) > NAME_MAX or len(requested) > NAME_MAX or len(tier) > NAME_MAX:
+            return None
         return self._remembered(provider, model, requested, tier, at_ns // QUARTER_NS)
 
     def _find(self, provider: str, model: str, requested: str, tier: str, quarter: int) -> RateCard | None:

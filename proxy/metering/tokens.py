@@ -13,6 +13,7 @@ import msgspec
 
 from exporters.record import CallRecord
 
+from .prices import NAME_MAX
 from .tokenizer import Tokenizer, encoding_name
 
 PER_MESSAGE: Final = 3
@@ -47,7 +48,7 @@ def estimate(record: CallRecord, tokenizer: Tokenizer) -> CallRecord:
     received = _read(record.output_messages)
     if not received and record.endpoint != "embeddings" and record.outcome not in ("abandoned", "cut"):
         return record
-    model = record.response_model or record.request_model
+    model = (record.response_model or record.request_model)[:NAME_MAX]
     counter = _Counter(model, tokenizer)
     record.input_tokens = _input(record, counter)
     if record.endpoint != "embeddings":

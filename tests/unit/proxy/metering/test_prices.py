@@ -247,3 +247,11 @@ def test_cards_are_remembered_within_a_bound() -> None:
 )
 def test_the_provider_is_known_by_its_host(url: str, name: str) -> None:
     assert provider_of(url) == name
+
+
+def test_names_of_any_length_are_not_remembered() -> None:
+    prices = Prices({"*": Price(input=1)})
+    for arguments in (("x" * 257, "", ""), ("m", "x" * 257, ""), ("m", "", "x" * 257)):
+        model, requested, tier = arguments
+        assert prices.card("openai", model, tier, NOW, requested) is None
+    assert prices._remembered.cache_info().currsize == 0
