@@ -56,7 +56,7 @@ def _upstreams(settings: Settings) -> Iterator[str]:
             yield f"{at}.api_key: write env:NAME or file:PATH; {_NOT_HERE}"
         if not upstream.models:
             yield f'{at}.models: without a pattern nothing is sent there; write models = ["*"] for all'
-        if upstream.ca_file is not None and not Path(upstream.ca_file).expanduser().is_file():
+        if upstream.ca_file is not None and not Path(upstream.ca_file).is_file():
             yield f"{at}.ca_file: there is no file {upstream.ca_file}"
 
 
