@@ -59,7 +59,7 @@ def assemble_chat(chunks: Iterator[dict[str, Any]]) -> dict[str, Any]:
             _merge_choice(choice, piece, skip="delta")
     if reply.get("object") == "chat.completion.chunk":
         reply["object"] = "chat.completion"
-    if reply:
+    if reply or choices:
         reply["choices"] = [choices[index] for index in sorted(choices)]
     for choice in choices.values():
         for call in choice["message"].get("tool_calls") or ():
@@ -79,7 +79,7 @@ def assemble_completion(chunks: Iterator[dict[str, Any]]) -> dict[str, Any]:
             if isinstance(fragment, str):
                 choice["text"] += fragment
             _merge_choice(choice, piece, skip="text")
-    if reply:
+    if reply or choices:
         reply["choices"] = [choices[index] for index in sorted(choices)]
     return reply
 
