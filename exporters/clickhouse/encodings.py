@@ -57,7 +57,7 @@ class UnknownEncoding(Exception):
 def decompress_lz4(data: bytes, bytes_max: int) -> bytes:
     """An LZ4 frame, which aiohttp does not know. Raises `UnknownEncoding` without the package lz4, or when damaged."""
     try:
-        import lz4.frame as frame
+        from lz4 import frame
     except ImportError as error:
         raise UnknownEncoding("install the package lz4, or have the client send zstd or gzip") from error
     reader: Any = frame.LZ4FrameDecompressor()

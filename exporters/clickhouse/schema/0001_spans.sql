@@ -40,7 +40,8 @@ PARTITION BY toDate(Timestamp)
 PRIMARY KEY (ServiceName, SpanName, toDateTime(Timestamp))
 ORDER BY (ServiceName, SpanName, toDateTime(Timestamp), Timestamp)
 TTL toDateTime(Timestamp) + toIntervalDay($retention_days)
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = $window;
+SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456,
+    non_replicated_deduplication_window = $window;
 
 -- only in a cluster
 CREATE TABLE IF NOT EXISTS $database.otel_traces $on_cluster AS $database.otel_traces_local
@@ -55,7 +56,8 @@ CREATE TABLE IF NOT EXISTS $database.otel_traces_trace_id_ts$local $on_cluster (
 PARTITION BY toDate(Start)
 ORDER BY (TraceId, Start)
 TTL toDateTime(Start) + toIntervalDay($retention_days)
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = $window;
+SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456,
+    non_replicated_deduplication_window = $window;
 
 -- only in a cluster
 CREATE TABLE IF NOT EXISTS $database.otel_traces_trace_id_ts $on_cluster AS $database.otel_traces_trace_id_ts_local

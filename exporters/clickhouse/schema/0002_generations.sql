@@ -78,7 +78,8 @@ CREATE TABLE IF NOT EXISTS $database.generations$local $on_cluster (
 PARTITION BY toDate(timestamp)
 ORDER BY (toStartOfHour(timestamp), model, key_id, timestamp)
 TTL toDateTime(timestamp) + toIntervalDay($retention_days)
-SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, non_replicated_deduplication_window = $window;
+SETTINGS index_granularity = 8192, ttl_only_drop_parts = 1, min_bytes_for_wide_part = 268435456,
+    non_replicated_deduplication_window = $window;
 
 -- only in a cluster
 CREATE TABLE IF NOT EXISTS $database.generations $on_cluster AS $database.generations_local
