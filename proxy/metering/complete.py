@@ -35,7 +35,7 @@ def pricer(settings: Settings) -> Complete:
 
 
 class Pricer:
-    """A `Complete` that fills the cost and never raises. What fails stays empty, and is logged at most once a minute."""
+    """A `Complete` that fills the cost and never raises. What fails stays empty and is logged once a minute at most."""
 
     def __init__(self, prices: Prices) -> None:
         self._prices = prices

@@ -102,8 +102,8 @@ class Prices:
             return None
         at = datetime.fromtimestamp(quarter * QUARTER_NS // 1_000_000_000, UTC)
         for name in names:
-            if name.startswith(f"{provider}/"):
-                name = name[len(provider) + 1 :]
+            # Some clients put the provider before the model, and Google its own word for one.
+            name = name.removeprefix(f"{provider}/").removeprefix("models/")
             if provider == "openai" and name.startswith("ft:"):
                 fine_tuned = FINE_TUNED.get(name.split(":")[1])
                 if fine_tuned is not None:

@@ -81,6 +81,7 @@ GOLDEN = [
     ("openai", "ft:gpt-4o-mini-2024-07-18:acme::AbCd", "default", Tokens(1000, 100, 500), (150 + 75 + 120) / 1e6),
     # behind the provider's name, and Azure, which sells OpenAI's models at OpenAI's rates
     ("openai", "openai/gpt-4o", "", Tokens(10, 20), 225 / 1e6),
+    ("google", "models/gemini-2.5-flash", "", Tokens(1000, 100), (300 + 250) / 1e6),
     ("azure", "gpt-4o-mini-2024-07-18", "", Tokens(1000, 100), (150 + 60) / 1e6),
     # Groq's flex costs what its standard tier does: 1000 x 0.59 + 100 x 0.79
     ("groq", "llama-3.3-70b-versatile", "flex", Tokens(1000, 100), (590 + 79) / 1e6),
