@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         else:
             transport.write(head)
             transport.write(body)
-            self._expect_head()
+            self._all_written()
         try:
             response = await future
         except asyncio.CancelledError:
@@ -179,11 +179,16 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
+        self._expect_progress()
 
     def resume_writing(self) -> None:
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
+        if self._upload is None:
+            self._all_written()
+        elif self._head is not None:
+            self._deadlines.pause()
 
     # What the body calls.
 
@@ -223,11 +228,12 @@ class Connection(asyncio.Protocol):
 
     def _finished(self) -> None:
         """The reply is complete: the connection goes home, or is closed."""
+        assert self._transport is not None
         self._busy = False
         self._body = None
         self._deadlines.clear()
-        if self._upload is not None:
-            self.abort()
+        if self._upload is not None or self._transport.get_write_buffer_size():
+            self.abort()  # answered before it had the whole request
         elif not self._parser.keep_alive:
             self.close()
         else:
@@ -263,16 +269,13 @@ class Connection(asyncio.Protocol):
                 raise ClientFault(f"The body is longer than its Content-Length of {length}.", code="invalid_body")
             transport.write(piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
             if self._writable is not None and sent != length:
-                self._deadlines.watch("upload", self._timeouts.idle_s)
                 await self._writable
-                self._deadlines.pause()
         if length is None:
             transport.write(b"0\r\n\r\n")
         elif sent < length:
             raise ClientFault(f"The body is shorter than its Content-Length of {length}.", code="invalid_body")
         self._upload = None
-        if self._head is not None:
-            self._expect_head()
+        self._all_written()
 
     def _upload_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -290,27 +293,28 @@ class Connection(asyncio.Protocol):
 
     # Deadlines.
 
-    def _expect_head(self) -> None:
-        assert self._transport is not None
-        self._unsent_bytes = self._transport.get_write_buffer_size()
-        self._deadlines.watch("first_byte", self._timeouts.first_byte_s)
+    def _all_written(self) -> None:
+        """The request is with the transport; once it has also left that, its reply is waited for."""
+        if self._head is not None and self._writable is None:
+            self._deadlines.watch("first_byte", self._timeouts.first_byte_s)
+
+    def _expect_progress(self) -> None:
+        if self._head is not None:
+            assert self._transport is not None
+            self._unsent_bytes = self._transport.get_write_buffer_size()
+            self._deadlines.watch("upload", self._timeouts.idle_s)
 
     def _expired(self, phase: Phase) -> None:
         if phase == "total":
             self._time_out("total_timeout", "the end of the reply")
         elif phase == "idle":
             self._time_out("idle_timeout", "the next piece of the reply")
-        elif phase == "upload":
-            self._time_out("idle_timeout", "it to accept more of the request")
-        elif self._still_sending():
-            self._expect_head()
-        else:
+        elif phase == "first_byte":
             self._time_out("first_byte_timeout", "the first byte of the reply")
-
-    def _still_sending(self) -> bool:
-        """The request is still leaving, so the wait for its reply has not begun."""
-        assert self._transport is not None
-        return 0 < self._transport.get_write_buffer_size() < self._unsent_bytes
+        elif self._transport is not None and self._transport.get_write_buffer_size() < self._unsent_bytes:
+            self._expect_progress()
+        else:
+            self._time_out("idle_timeout", "it to accept more of the request")
 
     def _time_out(self, code: str, awaited: str) -> None:
         message = f"Gave up on {self.peer} after waiting for {awaited}. Try again, or raise {code}_s for this upstream."

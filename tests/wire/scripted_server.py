@@ -84,6 +84,7 @@ class Conn:
         return request.body
 
     async def wait_closed_by_peer(self) -> None:
+        """Until the peer closes. Not noticed while more than 2 MB that nobody reads have arrived."""
         await self.peer_closed.wait()
 
 
