@@ -14,19 +14,21 @@ from ..openai.understand import understand
 from ..settings import Settings
 from .prices import Prices
 from .savings import CHEAPER_TIERS, savings
-from .tokenizer import Tokenizer
+from .tokenizer import ByLength, Counter, Tokenizer
 from .tokens import estimate
 
 logger = logging.getLogger(__name__)
 
 
-def completer(settings: Settings) -> Complete:
-    """All that the recorder fills. The tokenizer's files are kept in the data directory and loaded at first need."""
-    return Completer(
-        Prices(settings.prices),
-        Tokenizer(Path(settings.server.data_dir, "tokenizer")),
-        Redactor(settings.record.redact),
-    )
+def completer(settings: Settings, *, exact: bool = True) -> Complete:
+    """All that the recorder fills. The tokenizer's files are kept in the data directory and loaded at first need.
+
+    `exact=False` is for a worker, whose loop must not wait for the tokenizer (up to 0.4 s to load, 65 ms for a million
+    characters) nor hold its 60 MB: it estimates by length where nobody will see the text again (content off), and
+    leaves redacted records to the recorder.
+    """
+    tokenizer = Tokenizer(Path(settings.server.data_dir, "tokenizer")) if exact else ByLength()
+    return Completer(Prices(settings.prices), tokenizer, Redactor(settings.record.redact), leave_redacted=not exact)
 
 
 def pricer(settings: Settings) -> Complete:
@@ -57,16 +59,19 @@ class Completer:
     record given is changed; one with redacted content is copied.
     """
 
-    def __init__(self, prices: Prices, tokenizer: Tokenizer, redactor: Redactor) -> None:
+    def __init__(self, prices: Prices, tokenizer: Counter, redactor: Redactor, *, leave_redacted: bool = False) -> None:
         self._price = Pricer(prices)
         self._tokenizer = tokenizer
         self._redactor = redactor
+        self._leave_redacted = leave_redacted
+        """Redacted records are not estimated here: somebody completes them again."""
         self._throttle = Throttle()
 
     def __call__(self, record: CallRecord) -> CallRecord:
         record = understand(record)
         try:
-            estimate(record, self._tokenizer)
+            if record.content != "redacted" or not self._leave_redacted:
+                estimate(record, self._tokenizer)
         except Exception as error:  # noqa: BLE001 - messages are a caller's: a record without an estimate is still one
             self._report("The tokens of a record could not be estimated", error)
         self._price(record)

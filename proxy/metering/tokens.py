@@ -14,7 +14,7 @@ import msgspec
 from exporters.record import CallRecord
 
 from .prices import NAME_MAX
-from .tokenizer import Tokenizer, encoding_name
+from .tokenizer import Counter, encoding_name
 
 PER_MESSAGE: Final = 3
 PER_NAME: Final = 1
@@ -36,7 +36,7 @@ _ESTIMATED: Final = frozenset({"chat", "completions", "responses", "embeddings"}
 _decode = msgspec.json.Decoder().decode
 
 
-def estimate(record: CallRecord, tokenizer: Tokenizer) -> CallRecord:
+def estimate(record: CallRecord, tokenizer: Counter) -> CallRecord:
     """Fill the token counts of `record` by its messages and mark them `estimated`; the record itself is changed.
 
     Nothing is filled when the upstream reported usage, when there was no reply that costs anything (an error, a
@@ -49,7 +49,7 @@ def estimate(record: CallRecord, tokenizer: Tokenizer) -> CallRecord:
     if not received and record.endpoint != "embeddings" and record.outcome not in ("abandoned", "cut"):
         return record
     model = (record.response_model or record.request_model)[:NAME_MAX]
-    counter = _Counter(model, tokenizer)
+    counter = _Shapes(model, tokenizer)
     record.input_tokens = _input(record, counter)
     if record.endpoint != "embeddings":
         reasoning = sum(counter.parts(message, only_reasoning=True) for message in received)
@@ -72,7 +72,7 @@ def _lacks_usage(record: CallRecord) -> bool:
     )
 
 
-def _input(record: CallRecord, counter: _Counter) -> int:
+def _input(record: CallRecord, counter: _Shapes) -> int:
     messages = _read(record.input_messages)
     if record.endpoint in ("completions", "embeddings"):
         return sum(counter.parts(message) for message in messages)
@@ -90,10 +90,10 @@ def _read(text: str | None) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-class _Counter:
+class _Shapes:
     """Counts the shapes of the GenAI conventions for one model."""
 
-    def __init__(self, model: str, tokenizer: Tokenizer) -> None:
+    def __init__(self, model: str, tokenizer: Counter) -> None:
         self._model = model
         self._tokenizer = tokenizer
 

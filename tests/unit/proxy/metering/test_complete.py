@@ -124,6 +124,20 @@ def test_redacted_and_off(configuration: Settings) -> None:
         assert done.cost == pytest.approx(225e-6)
 
 
+def test_a_worker_does_not_wait_for_the_tokenizer(tmp_path: Path) -> None:
+    own = Settings(server=Server(data_dir=str(tmp_path)))
+    worker, recorder = completer(own, exact=False), completer(own)
+    uncounted = {**REPLY, "usage": None}
+    off = worker(record(uncounted))
+    # "hello world" has 11 characters; 4 make a token
+    assert (off.output_tokens, off.usage_source) == (3, "estimated")
+    redacted = worker(record(uncounted, content="redacted"))
+    assert (redacted.output_tokens, redacted.usage_source) == (None, "")
+    assert "jane" not in repr(redacted)
+    assert list(tmp_path.iterdir()) == []
+    assert recorder(redacted).output_tokens == 2
+
+
 def test_off_hides_messages_that_were_there_already(configuration: Settings) -> None:
     done = completer(configuration)(record(content="off", input_messages="[1]", tool_definitions="[2]"))
     assert (done.input_messages, done.tool_definitions) == (None, None)
