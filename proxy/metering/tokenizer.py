@@ -81,7 +81,7 @@ class ByLength:
 
 
 class Tokenizer:
-    """The `Counter` that is exact. `directory` is made when first needed. Safe to share between threads; never raises."""
+    """The exact `Counter`. `directory` is made when first needed. Safe to share between threads; never raises."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
