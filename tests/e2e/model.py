@@ -102,7 +102,8 @@ def main() -> None:
     parameters.n_parallel = 4
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = int(sys.argv[1])
-    parameters.cpuparams.n_threads = 2
+    # One thread each: threads of one computation wait for each other by spinning, which a busy machine punishes.
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     server = xllamacpp.Server(parameters)
 
     def follow_parent() -> None:
