@@ -48,6 +48,7 @@ class Call:
     """Tokens and a price are to be expected."""
     duration_s: float
     first_token_s: float | None
+    """Of a stream; a reply in one piece has no first token."""
     input_tokens: int | None
     output_tokens: int | None
     cached_tokens: int | None
@@ -60,13 +61,16 @@ class Call:
 
 def call_of(record: CallRecord) -> Call:
     """What is told of `record`."""
+    streamed = record.stream and record.first_token_ns
     return Call(
         ended=record.end_ns / 1e9,
         status=record.status,
         what=record.request_model or f"{record.method} {record.path}",
         metered=record.endpoint != "other" and record.status < 400 and record.outcome in ("answered", "cached", "cut"),
         duration_s=(record.end_ns - record.start_ns) / 1e9,
-        first_token_s=(record.first_token_ns - record.start_ns) / 1e9 if record.first_token_ns else None,
+        first_token_s=(record.first_token_ns - record.start_ns) / 1e9
+        if record.stream and record.first_token_ns
+        else None,
         input_tokens=record.input_tokens,
         output_tokens=record.output_tokens,
         cached_tokens=record.cached_tokens,
@@ -81,7 +85,7 @@ def call_of(record: CallRecord) -> Call:
 def line(call: Call) -> Text:
     """The line for `call`. Without the note at its end it is at most 88 columns wide."""
     failed = call.status >= 400 or call.status == 0 or call.outcome in ("failed", "cut", "interrupted", "rejected")
-    text = Text(no_wrap=True, overflow="ellipsis")
+    text = Text()
     text.append(datetime.fromtimestamp(call.ended).strftime("%H:%M:%S"), "dim")
     text.append(f"  {call.status or '---':>3}  ", "red" if failed else "green")
     text.append(f"{cut(call.what, MODEL_WIDTH):<{MODEL_WIDTH}}", "dim" if not call.metered and not failed else "bold")
@@ -142,7 +146,7 @@ def money(usd: float | None) -> str:
         return "?"
     if usd == 0:
         return "$0"
-    if abs(usd) < 0.0000005:
+    if abs(usd) < 0.000001:
         return f"${usd:.1e}"
     if abs(usd) < 10:
         return f"${usd:.6f}"
@@ -169,6 +173,12 @@ def terminal(file: IO[str]) -> Console:
     return Console(file=file, highlight=False, soft_wrap=not file.isatty(), width=width)
 
 
+def print_line(console: Console, text: Text) -> None:
+    """One line, cut where the terminal ends; a pipe gets all of it."""
+    looked_at = console.is_terminal
+    console.print(text, no_wrap=True, overflow="ellipsis" if looked_at else "ignore", crop=looked_at)
+
+
 def _later(delay_s: float, action: Callable[[], None]) -> None:
     timer = threading.Timer(delay_s, action)
     timer.daemon = True
@@ -187,6 +197,7 @@ class ConsoleSink:
         clock: Callable[[], float] = time.monotonic,
         later: Callable[[float, Callable[[], None]], None] = _later,
     ) -> None:
+        self._file = file
         self._console = terminal(file)
         self._clock = clock
         self._later = later
@@ -238,12 +249,16 @@ class ConsoleSink:
     def _print(self, text: Text) -> None:
         if self._broken:
             return
+        # Rendered apart from the writing, because rich ends the process when the reader of a pipe is gone.
+        with self._console.capture() as rendered:
+            print_line(self._console, text)
         try:
-            self._console.print(text)
+            self._file.write(rendered.get())
+            self._file.flush()
         except (OSError, ValueError) as error:
             self._broken = True
             logger.warning("calls are no longer printed: the terminal is gone (%s)", error)
-            _forget_output(self._console.file)
+            _forget_output(self._file)
 
     def close(self) -> None:
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000)]
 
 def main() -> None:
     """The entry of the `penstock` command."""
+    logging.basicConfig(handlers=[logging.NullHandler()])  # what a library logs is raised as well, and said once
     try:
         app(prog_name="penstock")
     except (CommandFailed, ConfigurationError) as error:
@@ -117,7 +119,9 @@ def tail(
     as_json: JsonOption = False,
 ) -> None:
     """Follow the calls as they are recorded, one line each, until Ctrl-C."""
-    from exporters.console import HEAD, line
+    from rich.text import Text
+
+    from exporters.console import HEAD, line, print_line
 
     from .commands import tail as command
     from .commands.filters import Filters, parse_since
@@ -128,13 +132,13 @@ def tail(
     follower = command.Follower(_query(config, data_dir), filters, begin)
     console = _console()
     if not as_json:
-        console.print(HEAD, style="dim")
+        print_line(console, Text(HEAD, "dim"))
     with contextlib.suppress(KeyboardInterrupt):
         for row in command.follow(follower):
             if as_json:
                 _print_json(row)
             else:
-                console.print(line(call_of_row(row)))
+                print_line(console, line(call_of_row(row)))
 
 
 @requests_app.callback()
@@ -216,14 +220,11 @@ def stats(
 
     filters = Filters(since=parse_since(since, datetime.now(UTC)), model=model, user=user, key=key)
     rows = command.select(_query(config, data_dir), by, filters, limit)
-    console = _console()
     if as_json:
         _print_json(rows)
         return
-    command.print_table(console, by, rows)
-    if rows and (console.is_terminal if plot is None else plot):
-        console.print()
-        console.print(command.bars(by, rows, min(console.width, 100)))
+    console = _console()
+    command.print_table(console, by, rows, plot=console.is_terminal if plot is None else plot)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from threading import Event, Thread
 
 from prometheus_client import CollectorRegistry
 
+from exporters.clickhouse.sink import ClickHouseSink
 from exporters.console import ConsoleSink
 from exporters.delivery import Limits
 from exporters.metrics import MetricsSink
@@ -61,13 +62,11 @@ def sinks(job: Job, registry: CollectorRegistry) -> list[Sink]:
 def _built(build: Callable[[], list[Sink]]) -> Iterator[Sink]:
     try:
         yield from build()
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError) as error:
         logger.error("a sink is left out: %s", error)
 
 
 def _clickhouse_sink(job: Job) -> Sink:
-    from exporters.clickhouse.sink import ClickHouseSink
-
     return ClickHouseSink(job.store_url, job.settings.store)
 
 

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 ORPHANS_WITHIN_S = 10.0
 """How long the children of a supervisor that was killed may hold its ports."""
 STORE_CLOSES_WITHIN_S = 15.0
-RECORDER_WAITS_FOR_STORE_S = 10.0
+WORKERS_FIRST_S = 2.0
 
 
 class ConfigurationRefused(Exception):
@@ -141,7 +141,7 @@ class Supervisor:
             worker.start()
         data_dir.publish(self._note())
         beginning = [
-            asyncio.create_task(self._start_recording()),
+            asyncio.create_task(self._begin_recording()),
             asyncio.create_task(self._announce()),
         ]
         self._publish = data_dir.publish
@@ -151,10 +151,16 @@ class Supervisor:
         await self._recorder.stop()
         await self._store.stop()
 
-    async def _start_recording(self) -> None:
+    async def _begin_recording(self) -> None:
+        """After the workers, who take all processors for the second in which they start; records wait in the spool."""
+        async with asyncio.TaskGroup() as group:
+            for worker in self._workers:
+                group.create_task(worker.wait_ready(WORKERS_FIRST_S))
+        self._start_recording()
+
+    def _start_recording(self) -> None:
         if self._store_port:
             self._store.start()
-            await self._store.wait_ready(RECORDER_WAITS_FOR_STORE_S)
         self._recorder.start()
 
     async def _announce(self) -> None:
@@ -234,7 +240,7 @@ class Supervisor:
         if new.store != old.store:
             await self._store.stop()
         self._store_port = store_port
-        await self._start_recording()
+        self._start_recording()
 
 
 def _at_absolute_path(settings: Settings) -> Settings:

@@ -33,14 +33,16 @@ def understood(settings: Settings) -> Iterator[tuple[str, str]]:
     shown = without_secrets(settings)
     server = shown.server
     workers = f"{server.workers} worker{'s' if server.workers > 1 else ''}"
-    yield "listens", f"http://{server.host}:{server.port} with {workers}"
+    yield "listens", f"http://{server.host}:{server.port or '(a free port)'} with {workers}"
     yield "accepts", f"{len(server.keys)} proxy keys" if server.keys else "every caller"
     yield "data", server.data_dir
     for upstream in shown.upstreams:
         key = "its own key" if upstream.api_key else "the caller's key"
         yield "upstream", f"{upstream.name}  {upstream.base_url}  {' '.join(upstream.models)}  with {key}"
     embedded = shown.store.clickhouse == "embedded"
-    where = f"embedded, http://127.0.0.1:{shown.store.http_port}" if embedded else shown.store.clickhouse
+    where = (
+        f"embedded, http://127.0.0.1:{shown.store.http_port or '(a free port)'}" if embedded else shown.store.clickhouse
+    )
     yield "store", f"{where}, {shown.store.retention_days} days, content {shown.record.content}"
     for otlp in shown.otlp:
         yield "spans", f"{otlp.endpoint} ({otlp.protocol}), content {otlp.content}"

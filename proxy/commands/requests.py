@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from exporters.console import Call, cut, duration, money, number, printable
+from exporters.console import MODEL_WIDTH, Call, cut, duration, money, number, print_line, printable
 
 from .filters import Filters
 from .store import Query, Row
@@ -61,30 +61,34 @@ ID_SHOWN = 16
 
 
 def print_list(console: Console, rows: Sequence[Row]) -> None:
-    """One line for each call. Where nobody looks the ids are whole and the times have a date."""
-    whole = not console.is_terminal
-    id_width, time_width = (32, 19) if whole else (ID_SHOWN, 8)
-    head = f"{'id':<{id_width}}  {'time':<{time_width}}  got  {'model':<22}"
-    console.print(Text(f"{head}{'in':>8}{'out':>8}{'cost':>10}{'total':>8}", "dim"))
+    """One line for each call. Where nobody looks the ids are whole and the times have a date and seconds."""
+    looked_at = console.is_terminal
+    id_width, time_format = (ID_SHOWN, "%m-%d %H:%M") if looked_at else (32, "%Y-%m-%dT%H:%M:%S")
+    time_width = len(datetime.now().strftime(time_format))
+    head = f"{'id':<{id_width}}  {'time':<{time_width}}  got  {'model':<{MODEL_WIDTH}}"
+    print_line(console, Text(f"{head}{'in':>8}{'out':>8}{'cost':>10}{'total':>8}", "dim"))
     for row in rows:
-        console.print(_line(row, id_width, time_width))
+        text = Text.assemble((f"{row['request_id'][:id_width]:<{id_width}}", "cyan"))
+        text.append(f"  {datetime.fromtimestamp(row['started']).strftime(time_format)}", "dim")
+        print_line(console, text.append_text(_facts(call_of_row(row))))
 
 
-def _line(row: Row, id_width: int, time_width: int) -> Text:
-    call = call_of_row(row)
+def _facts(call: Call) -> Text:
     failed = call.status >= 400 or call.status == 0 or call.outcome in ("failed", "cut", "interrupted")
-    started = datetime.fromtimestamp(row["started"]).strftime("%Y-%m-%dT%H:%M:%S")
-    text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{row['request_id'][:id_width]:<{id_width}}", "cyan")
-    text.append(f"  {started[-time_width:]}", "dim")
+    text = Text()
     text.append(f"  {call.status or '---':>3}  ", "red" if failed else "green")
-    text.append(f"{cut(call.what, 22):<22}", "bold" if call.metered else "dim")
-    about = "~" if call.estimated else ""
-    for count in (call.input_tokens, call.output_tokens):
-        text.append(f"{'-' if count is None else about + number(count):>8}")
-    priced = call.metered or call.input_tokens is not None
-    text.append(f"{money(call.cost) if priced else '-':>10}", "yellow" if call.cost else "dim")
+    text.append(f"{cut(call.what, MODEL_WIDTH):<{MODEL_WIDTH}}", "bold" if call.metered or failed else "dim")
+    note = "" if call.outcome == "answered" and not failed else printable(call.error or call.outcome)
+    if failed and call.input_tokens is None:
+        text.append(f" {cut(note, 24):<25}", "red")
+        note = ""
+    else:
+        about = "~" if call.estimated else ""
+        for count in (call.input_tokens, call.output_tokens):
+            text.append(f"{'-' if count is None else about + number(count):>8}")
+        priced = call.metered or call.input_tokens is not None
+        text.append(f"{money(call.cost) if priced else '-':>10}", "yellow" if call.cost else "dim")
     text.append(f"{duration(call.duration_s):>8}")
-    if failed or call.outcome != "answered":
-        text.append(f"  {printable(call.error or call.outcome)}", "red" if failed else "yellow")
+    if note:
+        text.append(f"  {note}", "red" if failed else "yellow")
     return text

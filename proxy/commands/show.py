@@ -55,7 +55,7 @@ def attempts(query: Query, row: Row) -> Sequence[Row]:
 def print_call(console: Console, row: Row, tries: Sequence[Row]) -> None:
     """The facts, then the conversation."""
     for label, text in _facts(row, tries):
-        console.print(Text.assemble((f"{label:<9}", "dim"), text))
+        console.print(Text.assemble((f"{label:<10}", "dim"), text))
     console.print()
     conversation = [*_conversation(row)]
     if not conversation:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import plotext
-from rich.console import Console
+from rich.bar import Bar
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from exporters.console import cut, duration, money, number, printable
+from exporters.console import duration, money, number, printable
 
 from .failure import CommandFailed
 from .filters import FAILED, Filters
@@ -45,13 +45,13 @@ def select(query: Query, by: str, filters: Filters, limit: int) -> list[Row]:
     order = "grouped DESC" if by in _TIMES else "cost DESC NULLS LAST, calls DESC"
     rows = query(
         f"SELECT {group} AS grouped, count() AS calls, countIf({FAILED}) AS errors,"
-        " sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,"
-        " sum(cached_tokens) AS cached_tokens, sum(reasoning_tokens) AS reasoning_tokens,"
-        " sumOrNull(cost) AS cost, countIf(cost IS NULL AND input_tokens IS NOT NULL) AS unpriced,"
-        " sum(arraySum(mapValues(savings))) AS saved,"
+        " sum(g.input_tokens) AS input_tokens, sum(g.output_tokens) AS output_tokens,"
+        " sum(g.cached_tokens) AS cached_tokens, sum(g.reasoning_tokens) AS reasoning_tokens,"
+        " sumOrNull(g.cost) AS cost, countIf(g.cost IS NULL AND g.input_tokens IS NOT NULL) AS unpriced,"
+        " sum(arraySum(mapValues(g.savings))) AS saved,"
         " quantile(0.5)(duration_ms) AS p50_ms, quantile(0.95)(duration_ms) AS p95_ms,"
-        " quantileOrNull(0.5)(ttft_ms) AS ttft_ms"
-        f" FROM generations WHERE {where} GROUP BY grouped ORDER BY {order} LIMIT {{limit:UInt32}}",
+        " quantileOrNull(0.5)(g.ttft_ms) AS ttft_ms"
+        f" FROM generations AS g WHERE {where} GROUP BY grouped ORDER BY {order} LIMIT {{limit:UInt32}}",
         values | {"limit": limit},
     )
     named = [{by: _name(by, row["grouped"]), **{k: v for k, v in row.items() if k != "grouped"}} for row in rows]
@@ -64,19 +64,27 @@ def _name(by: str, value: Any) -> str:
     return str(value) or "-"
 
 
-def print_table(console: Console, by: str, rows: Sequence[Row]) -> None:
-    """Aligned columns without boxes, so that a table can be read by eyes and by awk."""
+def print_table(console: Console, by: str, rows: Sequence[Row], *, plot: bool) -> None:
+    """Columns without boxes, so that a table can be read by eyes and by awk. `plot` adds a bar of the cost, or of the
+    calls where nothing has a price."""
     table = Table(box=None, pad_edge=False, header_style="dim", show_edge=False, padding=(0, 1))
     table.add_column(by.removeprefix("tag:"), style="bold", no_wrap=True, max_width=28, overflow="ellipsis")
     for name in ("calls", "errors", "in", "out", "cached", "cost", "p50", "p95", "first"):
         table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(Text(printable(row[by])), *_cells(row))
+    bars: list[RenderableType] = []
+    if plot:
+        measure = "cost" if any(row["cost"] for row in rows) else "calls"
+        table.add_column(measure, ratio=1, min_width=6, max_width=40)
+        most = max((row[measure] or 0 for row in rows), default=0)
+        bars = [Bar(most, 0, row[measure] or 0, color="cyan") if most else "" for row in rows]
+    for index, row in enumerate(rows):
+        table.add_row(Text(printable(row[by])), *_cells(row), *bars[index : index + 1])
     if len(rows) > 1:
-        table.add_row(Text("all", "dim"), *_total(rows), style="dim")
+        table.add_row(Text("all"), *_total(rows), style="dim")
     console.print(table)
     if unpriced := sum(row["unpriced"] for row in rows):
-        console.print(Text(f"{unpriced:,} calls have no known price and are not in the cost.", "yellow"))
+        calls = "call has" if unpriced == 1 else "calls have"
+        console.print(Text(f"{unpriced:,} {calls} no known price and cannot be in the cost: see [prices].", "yellow"))
 
 
 def _cells(row: Row) -> tuple[Text | str, ...]:
@@ -84,17 +92,24 @@ def _cells(row: Row) -> tuple[Text | str, ...]:
     return (
         f"{row['calls']:,}",
         Text(f"{row['errors']:,}", "red" if row["errors"] else "dim"),
-        number(row["input_tokens"] or 0),
-        number(row["output_tokens"] or 0),
+        number(row["input_tokens"]) if row["input_tokens"] else "-",
+        number(row["output_tokens"]) if row["output_tokens"] else "-",
         share,
-        Text(money(row["cost"]) + ("+?" if row["unpriced"] and row["cost"] is not None else ""), "yellow"),
+        _cost(row["cost"], row["unpriced"]),
         duration(row["p50_ms"] / 1e3),
         duration(row["p95_ms"] / 1e3),
         "-" if row["ttft_ms"] is None else duration(row["ttft_ms"] / 1e3),
     )
 
 
-def _total(rows: Sequence[Row]) -> tuple[str, ...]:
+def _cost(cost: float | None, unpriced: int) -> Text:
+    """A sum that lacks something is marked; a group that costs nothing by nature has none."""
+    if cost is None:
+        return Text("?" if unpriced else "-", "dim")
+    return Text(money(cost) + (" +?" if unpriced else ""), "yellow")
+
+
+def _total(rows: Sequence[Row]) -> tuple[Text | str, ...]:
     costs = [row["cost"] for row in rows if row["cost"] is not None]
     return (
         f"{sum(row['calls'] for row in rows):,}",
@@ -102,24 +117,8 @@ def _total(rows: Sequence[Row]) -> tuple[str, ...]:
         number(sum(row["input_tokens"] or 0 for row in rows)),
         number(sum(row["output_tokens"] or 0 for row in rows)),
         "",
-        money(sum(costs)) if costs else "?",
+        _cost(sum(costs) if costs else None, sum(row["unpriced"] for row in rows)),
         "",
         "",
         "",
     )
-
-
-def bars(by: str, rows: Sequence[Row], width: int) -> Text:
-    """A terminal plot: cost where it is known, else calls. At most the twelve dearest groups, or all hours."""
-    priced = any(row["cost"] for row in rows)
-    values = [float(row["cost"] or 0) if priced else row["calls"] for row in rows]
-    title = f"{'cost, USD' if priced else 'calls'} by {by.removeprefix('tag:')}"
-    plotext.clear_figure()
-    plotext.theme("clear")
-    if by in _TIMES:
-        plotext.bar([row[by] for row in rows], values)
-        plotext.plotsize(width, 14)
-        plotext.title(title)
-    else:
-        plotext.simple_bar([cut(row[by], 24) for row in rows[:12]], values[:12], width=width, title=title)
-    return Text.from_ansi(plotext.build())

@@ -45,7 +45,7 @@ class Worker:
         for server in servers:
             server.close()
         deadline = time.monotonic() + self.job.settings.server.shutdown_timeout_s
-        while self.open and time.monotonic() < deadline:  # noqa: ASYNC110
+        while self.open and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
