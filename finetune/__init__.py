@@ -1,0 +1,1 @@
+"""Training from an exported dataset. Empty until there are datasets to train on."""

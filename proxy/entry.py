@@ -231,16 +231,14 @@ class Entry:
 
     def _without_text(self, record: CallRecord) -> CallRecord:
         """The record as the recorder would complete it, less the text that must not be stored."""
-        if self.journal.content == "off":
-            record.content = "full"  # the counts are made from the text, which is then thrown away
-            record = self.journal.complete(record)
-            record.content = "off"
-            record.input_messages = record.output_messages = None
-            record.system_instructions = record.tool_definitions = None
-            record.error_message = ""
-        else:
-            record = self.journal.complete(record)
-        record.request_body = record.response_body = None
+        if self.journal.content == "redacted":
+            return self.journal.complete(record)
+        record.content = "full"  # missing counts are made from the text, which is then thrown away
+        record = self.journal.complete(record)
+        record.content = "off"
+        record.input_messages = record.output_messages = None
+        record.system_instructions = record.tool_definitions = None
+        record.error_message = ""
         return record
 
     def _unix_ns(self, moment_s: float) -> int:

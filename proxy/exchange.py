@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from exporters.record import Attempt
 
 from .errors import ClientFault
-from .reply import RawHeaders, header
+from .reply import RawHeaders
 
 if TYPE_CHECKING:
     from .openai.call import Call
@@ -89,9 +89,10 @@ class Exchange:
     query: str
     """Without the question mark; "" when there is none."""
     headers: RawHeaders
+    fields: dict[bytes, bytes]
+    """The first value of each header field by its lower-case name, for those who look for one."""
     body: RequestBody
     endpoint: Endpoint
-    peer: str
     websocket: bool = False
 
     # understand: the parsed copy of the body; None for endpoints that are not parsed or bodies that cannot be.
@@ -118,4 +119,4 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of the request header `name` (lower case)."""
-        return header(self.headers, name)
+        return self.fields.get(name)

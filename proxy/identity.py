@@ -11,13 +11,14 @@ from .openai.call import Call
 
 TAGS_MAX = 64
 VALUE_CHARS_MAX = 512
+_NO_CALL = Call()
 _SESSION_KEYS = ("session_id", "session", "conversation_id", "thread_id")
 
 
 def identify(exchange: Exchange) -> None:
     """Fill `user`, `session`, `tags`, `prompt_name` and `prompt_version` from the parsed copy and the headers."""
-    call = exchange.call or Call()
-    tags = call.labels()
+    call = exchange.call or _NO_CALL
+    tags = call.labels() if call.metadata is not None else {}
     baggage = exchange.header(b"baggage")
     carried = parse_baggage(baggage.decode("latin-1")) if baggage else {}
     exchange.user = _first(
@@ -28,7 +29,7 @@ def identify(exchange: Exchange) -> None:
         _text(exchange, b"x-penstock-user"),
     )
     exchange.session = _first(
-        *(tags.get(key) for key in _SESSION_KEYS),
+        *([tags.get(key) for key in _SESSION_KEYS] if tags else ()),
         _conversation(call.conversation),
         carried.get("session.id"),
         _text(exchange, b"x-penstock-session"),

@@ -18,17 +18,18 @@ def lookup(store_url: str) -> Lookup:
 
     def find(wanted: str) -> Mapping[str, Any] | None:
         # Imported here: a worker that is never asked does without a ClickHouse client in its memory.
-        from exporters.clickhouse.connect import StoreUnavailable, connect
+        from exporters.clickhouse.connect import StoreError, connect, parse_url, translated
 
         if not store_url:
             raise LookupFailed("no store is configured for this process.")
         try:
             client = connect(store_url)
             try:
-                found = client.query(_QUERY, parameters={"wanted": wanted})
+                with translated(parse_url(store_url)):
+                    found = client.query(_QUERY, parameters={"wanted": wanted})
             finally:
                 client.close()
-        except StoreUnavailable as error:
+        except StoreError as error:
             raise LookupFailed(str(error)) from error
         row = found.first_row
         return dict(zip(SUMMARY_COLUMNS, row, strict=True)) if row else None

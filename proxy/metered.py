@@ -216,8 +216,12 @@ class MeteredTunnel:
 
 def tokens(record: CallRecord) -> str:
     """The counts as a structured field (RFC 9651): `input=19, cached=0, output=10`; what is not known is left out."""
-    counts = (("input", record.input_tokens), ("cached", record.cached_tokens), ("output", record.output_tokens))
-    return ", ".join(f"{name}={count}" for name, count in counts if count is not None)
+    text = f"input={record.input_tokens}" if record.input_tokens is not None else ""
+    if record.cached_tokens is not None:
+        text += f", cached={record.cached_tokens}"
+    if record.output_tokens is not None:
+        text += f", output={record.output_tokens}"
+    return text.lstrip(", ")
 
 
 def _summary(record: CallRecord) -> bytes:

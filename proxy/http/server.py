@@ -23,6 +23,7 @@ from ..errors import ClientFault, ClientGone, PenstockError, UpstreamFault
 from ..exchange import Exchange, RequestBody
 from ..openai.call import PATHS
 from ..reply import BodyStream, RawHeaders, Reply, header
+from .headers import first_values
 from .websocket import bridge
 
 _log = logging.getLogger(__name__)
@@ -91,8 +92,9 @@ class Server(web.Server):
         headers: RawHeaders = list(message.raw_headers)
         now_ns = time.time_ns()
         request_id = new_request_id(now_ns)
-        trace = parse_traceparent(header(headers, b"traceparent"))
-        tracestate = header(headers, b"tracestate") if trace else None
+        fields = first_values(headers)
+        trace = parse_traceparent(fields.get(b"traceparent"))
+        tracestate = fields.get(b"tracestate") if trace else None
         return Exchange(
             request_id=request_id,
             trace_id=trace.trace_id if trace else request_id,
@@ -105,17 +107,17 @@ class Server(web.Server):
             path=path,
             query=query,
             headers=headers,
-            body=self._body(request, headers),
+            fields=fields,
+            body=self._body(request, fields),
             endpoint=PATHS.get(path, "other") if message.method == "POST" else "other",
-            peer=request.remote or "",
-            websocket=message.upgrade and (header(headers, b"upgrade") or b"").lower() == b"websocket",
+            websocket=message.upgrade and fields.get(b"upgrade", b"").lower() == b"websocket",
         )
 
-    def _body(self, request: web.BaseRequest, headers: RawHeaders) -> RequestBody:
+    def _body(self, request: web.BaseRequest, fields: dict[bytes, bytes]) -> RequestBody:
         if not request.body_exists:
             return RequestBody(None, 0, self._limits.body_bytes_max)
-        length = header(headers, b"content-length")
-        expects = (header(headers, b"expect") or b"").lower() == b"100-continue"
+        length = fields.get(b"content-length")
+        expects = fields.get(b"expect", b"").lower() == b"100-continue"
         return RequestBody(
             _Source(request, expects), int(length) if length is not None else None, self._limits.body_bytes_max
         )
@@ -263,13 +265,15 @@ _REASONS = {int(status): status.phrase.encode() for status in HTTPStatus}
 
 
 def _head(reply: Reply, length: int | None, extra: bytes) -> bytes:
-    """The status line and fields. `length` is written unless the reply brought a Content-Length of its own."""
+    """The status line and fields. `length` takes the place of the Content-Length that the reply brought, if any."""
     reason = reply.reason or _REASONS.get(reply.status, b"")
     pieces = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reason)]
     for name, value in reply.headers:
         if length is not None and len(name) == 14 and name.lower() == b"content-length":
-            continue
-        pieces.append(b"%b: %b\r\n" % (name, value))
+            pieces.append(b"%b: %d\r\n" % (name, length))
+            length = None
+        else:
+            pieces.append(b"%b: %b\r\n" % (name, value))
     if length is not None:
         pieces.append(b"Content-Length: %d\r\n" % length)
     pieces.append(extra)
