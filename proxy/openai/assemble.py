@@ -59,8 +59,9 @@ def assemble_chat(chunks: Iterator[dict[str, Any]]) -> dict[str, Any]:
             _merge_choice(choice, piece, skip="delta")
     if reply.get("object") == "chat.completion.chunk":
         reply["object"] = "chat.completion"
-    if reply or choices:
+    if reply:
         reply["choices"] = [choices[index] for index in sorted(choices)]
+        reply.pop("obfuscation", None)
     for choice in choices.values():
         for call in choice["message"].get("tool_calls") or ():
             call.pop("index", None)
@@ -79,8 +80,9 @@ def assemble_completion(chunks: Iterator[dict[str, Any]]) -> dict[str, Any]:
             if isinstance(fragment, str):
                 choice["text"] += fragment
             _merge_choice(choice, piece, skip="text")
-    if reply or choices:
+    if reply:
         reply["choices"] = [choices[index] for index in sorted(choices)]
+        reply.pop("obfuscation", None)
     return reply
 
 
@@ -98,7 +100,7 @@ def _last_facts(stream: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 def _merge_top(reply: dict[str, Any], chunk: dict[str, Any]) -> None:
     for name, value in chunk.items():
-        if name != "choices" and name != "obfuscation" and (value is not None or name not in reply):
+        if value is not None or name not in reply:
             reply[name] = value
 
 

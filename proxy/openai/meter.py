@@ -7,12 +7,13 @@ and in those that carry numbers or end the stream.
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from .facts import Facts, objects, text, unary_facts
-from .sse import EVENT_END
+from .sse import event_ends
 from .usage import Usage, read_usage
 
 if TYPE_CHECKING:
@@ -133,14 +134,11 @@ class StreamMeter:
                 data = data[1:]
                 forward += [] if self._after_hidden else [b"\n"]
         pending += data
-        if self._unread and (match := EVENT_END.search(pending)):
-            forward.append(self._take(match.end()))
+        if self._unread and (end := next(event_ends(pending, 0), 0)):
+            forward.append(self._take(end))
             self._unread = False
         if not self._unread:
-            end = 0
-            for match in EVENT_END.finditer(pending, self._scanned):
-                end = match.end()
-            if end:
+            if end := max(event_ends(pending, self._scanned), default=0):
                 forward.append(self._pass(self._take(end)))
             self._scanned = max(0, len(pending) - 2)
         if self._unread or len(pending) > PENDING_BYTES_MAX:
@@ -172,10 +170,9 @@ class StreamMeter:
         kept: list[bytes] = []
         hidden = False
         start = 0
-        while start < len(block):
-            match = EVENT_END.search(block, start)
-            end = match.end() if match else len(block)
-            raw = block[start:end]
+        for end in chain(event_ends(block, 0), (len(block),)):
+            if not (raw := block[start:end]):
+                continue
             start = end
             self._after_hidden = self._read_event(raw) and self._hide
             if self._after_hidden:

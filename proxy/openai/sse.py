@@ -7,20 +7,31 @@ an event names the bytes it came from, and the event that a broken stream left u
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
+
+import msgspec
 
 EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 
-EVENT_END: Final = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
-"""The end of a line and the empty line after it. Atomic: CR LF is never read as two line ends."""
-
+# The end of a line and the empty line after it, in each of the nine spellings; CR LF is never read as two line ends.
+_EVENT_END = re.compile(rb"\n(?:\n|\r\n?)|\r(?:\n(?:\n|\r\n?)|\r\n?)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+def event_ends(buffer: bytes | bytearray, start: int) -> Iterator[int]:
+    """The places from `start` on where an event ends. A CR at the very end of `buffer` may lack its LF."""
+    if buffer.find(b"\r", start) < 0:
+        while (at := buffer.find(b"\n\n", start)) >= 0:
+            start = at + 2
+            yield start
+    else:
+        for match in _EVENT_END.finditer(buffer, start):
+            yield match.end()
+
+
+class Event(msgspec.Struct, frozen=True):
     """One dispatched event. `raw` is all of its bytes with comments and the empty line that ends it."""
 
     event: str
@@ -77,8 +88,7 @@ class SseDecoder:
             self._started = True
             if buffer.startswith(_BOM):
                 del buffer[: len(_BOM)]
-        for match in EVENT_END.finditer(buffer, self._scanned):
-            end = match.end()
+        for end in event_ends(buffer, self._scanned):
             if end == len(buffer) and buffer[-1] == 13 and not final:
                 break
             if self._skipping or end - start > self._event_bytes_max:
@@ -105,6 +115,9 @@ class SseDecoder:
         return Event("", b"", self._id, b"", complete, oversized=True)
 
     def _add(self, events: list[Event], raw: bytes, *, complete: bool = True) -> None:
+        if raw[:6] == b"data: " and raw[-2:] == b"\n\n" and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+            events.append(Event("", raw[6:-2], self._id, raw, complete))  # nearly every event is just this
+            return
         name = ""
         data: list[bytes] = []
         lines = _LINE_END.split(raw) if b"\r" in raw else raw.split(b"\n")
