@@ -73,6 +73,8 @@ class ResponseBody:
         self._parts.clear()
         if source is not None:
             self.ended(None)
+            if self._attempt is not None:
+                self._attempt.error_type = "cancelled"
             source.abort()
 
     # Called by the connection.

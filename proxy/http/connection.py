@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol, cast
 
-from ..errors import ClientFault, UpstreamFault
+from ..errors import UpstreamFault
 from .body import ResponseBody
 from .deadlines import Deadlines, Phase
 from .h1 import ResponseParser, cut
 from .message import RequestPieces, Timeouts, UpstreamRequest, UpstreamResponse
+from .upload import send_pieces
 
 _JOIN_BYTES_MAX = 64 * 1024
 """Up to here head and body are copied together into one write; above, copying costs more than a second write."""
@@ -260,20 +261,8 @@ class Connection(asyncio.Protocol):
     # Uploads in pieces.
 
     async def _send_pieces(self, pieces: RequestPieces, length: int | None) -> None:
-        transport = self._transport
-        assert transport is not None
-        sent = 0
-        while (length is None or sent < length) and (piece := await pieces.read()):
-            sent += len(piece)
-            if length is not None and sent > length:
-                raise ClientFault(f"The body is longer than its Content-Length of {length}.", code="invalid_body")
-            transport.write(piece if length is not None else b"%x\r\n%b\r\n" % (len(piece), piece))
-            if self._writable is not None and sent != length:
-                await self._writable
-        if length is None:
-            transport.write(b"0\r\n\r\n")
-        elif sent < length:
-            raise ClientFault(f"The body is shorter than its Content-Length of {length}.", code="invalid_body")
+        assert self._transport is not None
+        await send_pieces(pieces, length, self._transport, lambda: self._writable)
         self._upload = None
         self._all_written()
 
@@ -317,5 +306,12 @@ class Connection(asyncio.Protocol):
             self._time_out("idle_timeout", "it to accept more of the request")
 
     def _time_out(self, code: str, awaited: str) -> None:
-        message = f"Gave up on {self.peer} after waiting for {awaited}. Try again, or raise {code}_s for this upstream."
-        self.fail(UpstreamFault(message, code=code, status=504))
+        self.fail(timed_out(self.peer, code, awaited))
+
+
+def timed_out(peer: str, code: str, awaited: str) -> UpstreamFault:
+    return UpstreamFault(
+        f"Gave up on {peer} after waiting for {awaited}. Try again, or raise {code}_s for this upstream.",
+        code=code,
+        status=504,
+    )

@@ -11,9 +11,9 @@ from functools import partial
 
 from exporters.record import Attempt
 
-from ..errors import UpstreamFault
+from ..errors import PenstockError, UpstreamFault
 from .body import ResponseBody
-from .connection import Connection
+from .connection import Connection, timed_out
 from .dial import dial, tls_context
 from .h1 import encode_head
 from .message import Origin, Timeouts, UpstreamRequest, UpstreamResponse
@@ -105,11 +105,11 @@ class Pool:
             attempts.append(attempt)
             try:
                 if connection is None:
-                    connection = await way.connections.take(_within(timeouts.connect_s, total_at, loop))
+                    connection = await _open(way, timeouts, total_at, loop)
                 response = await connection.send(request, head, timeouts, total_at)
             except BaseException as error:
                 attempt.end_ns = self._wall_ns()
-                attempt.error_type = error.code if isinstance(error, UpstreamFault) else "cancelled"
+                attempt.error_type = error.code if isinstance(error, PenstockError) else "cancelled"
                 if retried or connection is None or not connection.used or not _repeatable(error, request):
                     raise
                 retried, connection = True, None
@@ -157,12 +157,18 @@ class Pool:
         return context
 
 
-def _within(limit_s: float, total_at: float, loop: asyncio.AbstractEventLoop) -> float:
-    """`limit_s`, cut at `total_at`."""
-    if not total_at:
-        return limit_s
-    left_s = max(0.001, total_at - loop.time())
-    return min(limit_s, left_s) if limit_s else left_s
+async def _open(way: _Way, timeouts: Timeouts, total_at: float, loop: asyncio.AbstractEventLoop) -> Connection:
+    """A new connection, within the time to connect and within the total."""
+    limit_s = timeouts.connect_s
+    left_s = max(0.001, total_at - loop.time()) if total_at else 0.0
+    if not left_s or (limit_s and limit_s <= left_s):
+        return await way.connections.take(limit_s)
+    try:
+        return await way.connections.take(left_s)
+    except UpstreamFault as fault:
+        if fault.http_status != 504:
+            raise
+        raise timed_out(f"{way.origin.host}:{way.origin.port}", "total_timeout", "a connection") from fault
 
 
 def _repeatable(error: BaseException, request: UpstreamRequest) -> bool:

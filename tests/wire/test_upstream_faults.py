@@ -106,6 +106,17 @@ async def test_timeouts_have_a_code_each(code: str, script: Script, timeouts: Ti
         await until(lambda: upstream.open_connections == 0)
 
 
+async def test_the_total_includes_connecting() -> None:
+    limits = Timeouts(connect_s=20, first_byte_s=20, total_s=0.05)
+    async with ScriptedUpstream(stall_before_headers) as upstream, calling(connections_max=1) as caller:
+        first = asyncio.create_task(caller.call(upstream))
+        await until(lambda: len(upstream.requests) == 1)
+        with pytest.raises(UpstreamFault) as caught:
+            await caller.call(upstream, timeouts=limits)
+        assert caught.value.code == "total_timeout"
+        first.cancel()
+
+
 async def test_a_slow_stream_within_its_limits_does_not_time_out() -> None:
     limits = Timeouts(connect_s=20, first_byte_s=1, idle_s=1)
     async with ScriptedUpstream(sse(["x"] * 12, 0.1)) as upstream, calling() as caller:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from pathlib import Path
 
 import pytest
 
 from proxy.errors import UpstreamFault
 from proxy.http.message import Origin, Timeouts
 
+from .authority import Authority
 from .scripted import (
     Conn,
     Request,
@@ -23,7 +25,7 @@ from .scripted import (
     stall_before_headers,
     stall_mid_stream,
 )
-from .upstream_caller import Caller, Endless, Source, calling, until
+from .upstream_caller import Caller, Endless, Source, calling, origin_of, until
 
 
 class Held:
@@ -215,7 +217,8 @@ async def test_hundreds_of_idle_streams() -> None:
         assert caller.pool.idle == 401
 
 
-async def test_cancellation_anywhere_leaks_and_poisons_nothing() -> None:
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_cancellation_anywhere_leaks_and_poisons_nothing(tls: bool, tmp_path: Path) -> None:
     """Calls of all kinds are cancelled after a random number of turns of the loop, or a random while."""
     choose = random.Random(20261123)
     script = by_path(
@@ -228,11 +231,13 @@ async def test_cancellation_anywhere_leaks_and_poisons_nothing() -> None:
         }
     )
 
-    async def one(caller: Caller, upstream: ScriptedUpstream) -> None:
+    authority = Authority(tmp_path) if tls else None
+
+    async def one(caller: Caller, to: Origin) -> None:
         target = choose.choice([b"/whole", b"/stream", b"/stall", b"/reset"])
         body = choose.choice([b"{}", b"x" * 300_000, Source([b"ab", b"c"]), Endless([b"ab"])])
         length = choose.choice([3, None]) if not isinstance(body, bytes) else 0
-        call = asyncio.create_task(caller.call(upstream, body, length, target=target))
+        call = asyncio.create_task(caller.call(to, body, length, target=target))
         if choose.random() < 0.5:
             for _ in range(choose.randrange(12)):
                 await asyncio.sleep(0)
@@ -241,11 +246,13 @@ async def test_cancellation_anywhere_leaks_and_poisons_nothing() -> None:
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
 
-    async with ScriptedUpstream(script) as upstream, calling(connections_max=5) as caller:
+    context = authority.serving("127.0.0.1") if authority else None
+    async with ScriptedUpstream(script, tls=context) as upstream, calling(connections_max=5) as caller:
+        to = origin_of(upstream, ca_file=authority.file if authority else None)
         for _ in range(30):
-            await asyncio.gather(*[one(caller, upstream) for _ in range(12)])
+            await asyncio.gather(*[one(caller, to) for _ in range(12)])
         await caller.settled()
         for _ in range(10):
-            assert await caller.call(upstream, target=b"/ok") == b'"ok"'
+            assert await caller.call(to, target=b"/ok") == b'"ok"'
         await until(lambda: upstream.open_connections == caller.pool.open)
         assert all(attempt.end_ns for attempt in caller.attempts)

@@ -167,6 +167,7 @@ async def test_closing_a_body_before_its_end_closes_the_connection() -> None:
         await response.body.aclose()
         await response.body.aclose()
         assert caller.pool.open == 0
+        assert (caller.attempts[0].status, caller.attempts[0].error_type) == (200, "cancelled")
         await until(lambda: upstream.open_connections == 0)
 
 

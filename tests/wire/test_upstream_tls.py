@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
-import trustme
 
 from proxy.errors import UpstreamFault
 from proxy.http.message import Origin, Timeouts
 
+from .authority import Authority
 from .scripted import (
     Conn,
     Request,
@@ -25,21 +24,6 @@ from .scripted import (
     stall_before_headers,
 )
 from .upstream_caller import PATIENT, calling, origin_of, until
-
-
-class Authority:
-    """A certificate authority, as a file to trust and as contexts for servers."""
-
-    def __init__(self, folder: Path) -> None:
-        self._authority = trustme.CA()
-        self.file = str(folder / "ca.pem")
-        self._authority.cert_pem.write_to_path(self.file)
-
-    def serving(self, name: str) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.set_alpn_protocols(["h2", "http/1.1"])
-        self._authority.issue_cert(name).configure_cert(context)
-        return context
 
 
 @pytest.fixture
