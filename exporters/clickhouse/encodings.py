@@ -17,6 +17,16 @@ class Compressor(Protocol):
     def flush(self) -> bytes: ...
 
 
+class Plain:
+    """Leaves the bytes as they are."""
+
+    def compress(self, data: bytes | memoryview) -> bytes:
+        return bytes(data)
+
+    def flush(self) -> bytes:
+        return b""
+
+
 class _Brotli:
     def __init__(self) -> None:
         self._compressor = brotli.Compressor(quality=4)

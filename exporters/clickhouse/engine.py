@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -96,7 +96,7 @@ def changes(question: Question) -> bool:
     return not question.readonly and _READS.match(question.sql) is None
 
 
-def answer(engine: StatementEngine, question: Question) -> Iterator[Result | memoryview | bytes]:
+def answer(engine: StatementEngine, question: Question) -> Generator[Result | memoryview | bytes]:
     """First the `Result`, then its pieces. Closing the iterator gives the session up. Raises `EngineError`."""
     with engine.session(question.settings, question.database, readonly=question.readonly) as session:
         result = _run(engine, session, question)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
@@ -20,7 +21,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from .credentials import Credentials
-from .encodings import Compressor, chosen_encoding, compressor
+from .encodings import Compressor, Plain, chosen_encoding, compressor
 from .engine import EngineError, Question, Result, StatementEngine, answer, changes
 from .request import AUTHENTICATION_FAILED, BODY_BYTES_MAX, REQUIRED_PASSWORD, authenticate, fault, read_question
 
@@ -99,51 +100,44 @@ class Facade:
 
     async def _answer(self, request: web.Request, question: Question, headers: dict[str, str]) -> web.StreamResponse:
         pool = self._writer if changes(question) else self._readers
-        pieces = answer(self._engine, question)
+        pieces = _Pieces(answer(self._engine, question), pool)
         try:
-            result = await _in(pool, next, pieces)
-            assert isinstance(result, Result)
+            result = await pieces.result()
             headers["X-ClickHouse-Summary"] = _summary(result)
             if result.format:
                 headers["X-ClickHouse-Format"] = result.format
                 headers[hdrs.CONTENT_TYPE] = _content_type(result.format)
-            return await self._send(request, pieces, pool, headers)
+            return await self._send(request, pieces, headers)
         except EngineError as error:
             return self._failed(error, headers)
         finally:
-            # In the session's own thread, because the engine may still be at work for it.
-            await asyncio.shield(_in(pool, _close, pieces))
+            await asyncio.shield(pieces.aclose())
 
-    async def _send(
-        self, request: web.Request, pieces: Iterator[object], pool: ThreadPoolExecutor, headers: dict[str, str]
-    ) -> web.StreamResponse:
+    async def _send(self, request: web.Request, pieces: _Pieces, headers: dict[str, str]) -> web.StreamResponse:
         """Raises `EngineError` as long as nothing was sent; later the connection is broken off."""
-        first = await _in(pool, _next_piece, pieces)
         encoding = _encoding(request)
         if encoding:
             headers[hdrs.CONTENT_ENCODING] = encoding
-        pack = compressor(encoding) if encoding else None
-        second = await _in(pool, _next_piece, pieces) if first is not None else None
-        if second is None:
-            whole = _packed(pack, first) if first is not None or pack is None else pack.flush()
-            return web.Response(body=whole + (pack.flush() if pack and first is not None else b""), headers=headers)
+        pack: Compressor = compressor(encoding) if encoding else Plain()
+        first = await pieces.next()
+        upcoming = await pieces.next() if first else b""
+        if not upcoming:
+            return web.Response(body=pack.compress(first) + pack.flush(), headers=headers)
         response = web.StreamResponse(headers=headers)
         await response.prepare(request)
-        piece: memoryview | bytes | None = first
-        upcoming: memoryview | bytes | None = second
+        piece = first
         try:
-            while piece is not None:
-                if packed := await _in(pool, _packed, pack, piece):
+            while piece:
+                if packed := await pieces.within(pack.compress, piece):
                     await response.write(packed)
-                piece = upcoming
-                upcoming = await _in(pool, _next_piece, pieces) if piece is not None else None
+                piece, upcoming = upcoming, (await pieces.next() if upcoming else b"")
         except EngineError as error:
             logger.warning("a statement failed while its result was being sent (code %d)", error.code)
             if request.transport is not None:
                 request.transport.abort()
             return response
-        if pack is not None:
-            await response.write(pack.flush())
+        if last := pack.flush():
+            await response.write(last)
         await response.write_eof()
         return response
 
@@ -156,24 +150,39 @@ class Facade:
         return web.Response(text=text, status=status_of(error.code), headers=headers)
 
 
-async def _in(pool: ThreadPoolExecutor, function: Callable[..., T], *arguments: object) -> T:
-    return await asyncio.get_running_loop().run_in_executor(pool, function, *arguments)
+class _Pieces:
+    """An answer, made in the threads of `pool`, never by two at once."""
 
+    def __init__(self, source: Generator[Result | memoryview | bytes], pool: ThreadPoolExecutor) -> None:
+        self._source = source
+        self._pool = pool
+        self._lock = threading.Lock()
 
-def _next_piece(pieces: Iterator[object]) -> memoryview | bytes | None:
-    piece = next(pieces, None)
-    assert piece is None or isinstance(piece, memoryview | bytes)
-    return piece
+    async def result(self) -> Result:
+        result = await self.within(self._next)
+        assert isinstance(result, Result)
+        return result
 
+    async def next(self) -> memoryview | bytes:
+        """b"" at the end. Raises `EngineError`."""
+        piece = await self.within(self._next)
+        assert isinstance(piece, memoryview | bytes)
+        return piece
 
-def _close(pieces: object) -> None:
-    pieces.close()  # type: ignore[attr-defined]
+    async def aclose(self) -> None:
+        """Give the session up, as soon as the engine is done with what it does for it."""
+        await self.within(self._close)
 
+    async def within(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
-def _packed(pack: Compressor | None, piece: memoryview | bytes | None) -> bytes:
-    if piece is None:
-        return b""
-    return bytes(piece) if pack is None else pack.compress(piece)
+    def _next(self) -> Result | memoryview | bytes:
+        with self._lock:
+            return next(self._source, b"")
+
+    def _close(self) -> None:
+        with self._lock:
+            self._source.close()
 
 
 def _encoding(request: web.Request) -> str | None:
@@ -220,7 +229,7 @@ async def serve(engine: StatementEngine, credentials: Credentials, port: int) ->
     try:
         site = web.TCPSite(runner, HOST, port)
         await site.start()
-        logger.info("the ClickHouse interface listens on %s", runner.addresses[0])
+        logger.info("the ClickHouse interface listens on http://%s:%d", *runner.addresses[0][:2])
         await stop.wait()
     finally:
         await runner.cleanup()

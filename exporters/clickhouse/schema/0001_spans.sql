@@ -104,16 +104,21 @@ CREATE TABLE IF NOT EXISTS $database.otel_traces_ingest$local $on_cluster (
 CREATE TABLE IF NOT EXISTS $database.otel_traces_ingest $on_cluster AS $database.otel_traces_ingest_local
 ENGINE = Distributed('$cluster', '$database', 'otel_traces_ingest_local', cityHash64(TraceId));
 
--- The caller's text is kept once, in `generations`: the spans here say where.
+-- The caller's text is kept once, in `generations`; the marker says so. Spans of other kinds stay as they are.
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.otel_traces_mv $on_cluster
 TO $database.otel_traces$local
 AS SELECT
     * EXCEPT (SpanAttributes),
     if(
-        mapContains(SpanAttributes, 'penstock.request.id') OR mapContains(SpanAttributes, 'gen_ai.operation.name'),
+        mapContains(SpanAttributes, 'penstock.request.id')
+            OR SpanAttributes['gen_ai.operation.name']
+                NOT IN ('', 'execute_tool', 'invoke_agent', 'create_agent', 'invoke_workflow'),
         mapUpdate(
             mapFilter(
-                (name, value) -> name NOT IN ('gen_ai.input.messages', 'gen_ai.output.messages', 'gen_ai.system_instructions', 'gen_ai.tool.definitions'),
+                (name, value) -> name NOT IN (
+                    'gen_ai.input.messages', 'gen_ai.output.messages',
+                    'gen_ai.system_instructions', 'gen_ai.tool.definitions'
+                ),
                 SpanAttributes
             ),
             map('penstock.content.stored', 'generations')

@@ -93,15 +93,19 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS $database.generation_spans_from_ingest_mv
 TO $database.generation_spans$local
 AS SELECT * FROM $database.otel_traces_ingest$local
 WHERE mapContains(SpanAttributes, 'penstock.request.id')
-    OR (SpanAttributes['gen_ai.operation.name'] NOT IN ('', 'execute_tool', 'invoke_agent', 'create_agent', 'invoke_workflow'));
+    OR SpanAttributes['gen_ai.operation.name']
+        NOT IN ('', 'execute_tool', 'invoke_agent', 'create_agent', 'invoke_workflow');
 
 -- Spans of a Collector that keeps its own table name. The marker tells those that came through the ingest table.
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.generation_spans_from_traces_mv $on_cluster
 TO $database.generation_spans$local
 AS SELECT * FROM $database.otel_traces$local
 WHERE NOT mapContains(SpanAttributes, 'penstock.content.stored')
-    AND (mapContains(SpanAttributes, 'penstock.request.id')
-        OR (SpanAttributes['gen_ai.operation.name'] NOT IN ('', 'execute_tool', 'invoke_agent', 'create_agent', 'invoke_workflow')));
+    AND (
+        mapContains(SpanAttributes, 'penstock.request.id')
+        OR SpanAttributes['gen_ai.operation.name']
+            NOT IN ('', 'execute_tool', 'invoke_agent', 'create_agent', 'invoke_workflow')
+    );
 
 -- Attributes by exporters/attributes.py. Where two names stand, the second is an older or another instrumentation's.
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.generations_mv $on_cluster
@@ -168,7 +172,7 @@ SELECT
     toFloat64OrNull(a['penstock.cost.usd']) AS cost,
     toFloat64OrNull(a['penstock.cost.input.usd']) AS cost_input,
     toFloat64OrNull(a['penstock.cost.cache_read.usd']) AS cost_cached,
-    toFloat64OrNull(a['penstock.cost.cache_creation.usd']) AS cost_cache_write,
+    toFloat64OrNull(a['penstock.cost.cache_write.usd']) AS cost_cache_write,
     toFloat64OrNull(a['penstock.cost.output.usd']) AS cost_output,
     a['penstock.cache.status'] AS cache_status,
     a['penstock.batch.id'] AS batch_id,
