@@ -68,9 +68,7 @@ def call_of(record: CallRecord) -> Call:
         what=record.request_model or f"{record.method} {record.path}",
         metered=record.endpoint != "other" and record.status < 400 and record.outcome in ("answered", "cached", "cut"),
         duration_s=(record.end_ns - record.start_ns) / 1e9,
-        first_token_s=(record.first_token_ns - record.start_ns) / 1e9
-        if record.stream and record.first_token_ns
-        else None,
+        first_token_s=(record.first_token_ns - record.start_ns) / 1e9 if streamed else None,
         input_tokens=record.input_tokens,
         output_tokens=record.output_tokens,
         cached_tokens=record.cached_tokens,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 
 import msgspec
@@ -29,7 +30,7 @@ def test_a_job_arrives_whole_however_it_is_cut(cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(line)) for cut in cuts), len(line)]
     read_fd, write_fd = os.pipe()
     try:
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             os.write(write_fd, line[start:end])
         assert receive_job(read_fd) == JOB
     finally:
