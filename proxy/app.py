@@ -72,7 +72,7 @@ def build(
         lookup=lookup,
         key_id=key_id,
         new_id=lambda: new_request_id(time.time_ns()),
-        ready=lambda: "shutting down" if server.draining else "",
+        ready=lambda: "shutting down" if server.draining else "" if spool.directory else "the spool cannot be written",
     )
     server = Server(
         compose(stages, forward),

@@ -116,7 +116,8 @@ class Own:
             key_id=exchange.key_id,
             user=body.user,
         )
-        self.journal.spool.feedback(feedback)
+        if not self.journal.spool.feedback(feedback):
+            raise Overload("The feedback cannot be written to disk now.", code="spool_unwritable", retry_after_s=5)
         return _json(202, {"id": feedback.id})
 
     async def _request(self, wanted: str) -> Reply:

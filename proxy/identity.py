@@ -12,6 +12,7 @@ from .openai.call import Call
 TAGS_MAX = 64
 VALUE_CHARS_MAX = 512
 _NO_CALL = Call()
+_HEADERS = frozenset({b"baggage", b"x-penstock-user", b"x-penstock-session", b"x-penstock-prompt", b"x-penstock-tags"})
 _SESSION_KEYS = ("session_id", "session", "conversation_id", "thread_id")
 
 
@@ -19,6 +20,13 @@ def identify(exchange: Exchange) -> None:
     """Fill `user`, `session`, `tags`, `prompt_name` and `prompt_version` from the parsed copy and the headers."""
     call = exchange.call or _NO_CALL
     tags = call.labels() if call.metadata is not None else {}
+    if not tags and exchange.fields.keys().isdisjoint(_HEADERS):
+        # The common call says who it is for, or nothing at all.
+        exchange.user = _first(call.safety_identifier, call.user)
+        if call.conversation is not None or call.prompt_cache_key is not None:
+            exchange.session = _first(_conversation(call.conversation), call.prompt_cache_key)
+        if call.prompt.__class__ is not dict:
+            return
     baggage = exchange.header(b"baggage")
     carried = parse_baggage(baggage.decode("latin-1")) if baggage else {}
     exchange.user = _first(
