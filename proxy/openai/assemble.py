@@ -115,16 +115,15 @@ def _choice(choices: dict[int, dict[str, Any]], piece: dict[str, Any], fresh: di
 
 def _merge_choice(choice: dict[str, Any], piece: dict[str, Any], skip: str) -> None:
     for name, value in piece.items():
-        if name == "logprobs":
-            choice["logprobs"] = _joined_lists(choice["logprobs"], value)
-        elif name not in (skip, "index", "message") and (value is not None or name not in choice):
-            choice[name] = value
+        if value is None or name == skip or name == "index" or name == "message":
+            continue
+        choice[name] = _joined_lists(choice["logprobs"], value) if name == "logprobs" else value
 
 
 def _joined_lists(before: Any, after: Any) -> Any:
     """Log probabilities: the lists of one object after those of the other."""
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return before if after is None else after
+        return after
     for name, value in after.items():
         had = before.get(name)
         if isinstance(had, list) and isinstance(value, list):

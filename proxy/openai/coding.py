@@ -157,18 +157,13 @@ class _Brotli:
         self._object = brotli.Decompressor()
 
     def feed(self, data: bytes, room: int) -> bytes:
-        out: list[bytes] = []
+        if self._object.is_finished():
+            return b""
         try:
-            while room > 0 and not self._object.is_finished():
-                piece = self._object.process(data, output_buffer_limit=room)
-                out.append(piece)
-                room -= len(piece)
-                data = b""
-                if self._object.can_accept_more_data():
-                    break
+            decoded: bytes = self._object.process(data, output_buffer_limit=room)
         except brotli.error as error:
-            raise _Broken(b"".join(out)) from error
-        return b"".join(out)
+            raise _Broken(b"") from error
+        return decoded
 
 
 class _Zstd:

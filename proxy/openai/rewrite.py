@@ -41,7 +41,7 @@ def ask_for_usage(body: bytes) -> bytes | None:
     start, end = span
     if options is None:
         return body[:start] + b"{" + _ASK + b"}" + body[end:]
-    if not isinstance(options, dict) or options.get("include_usage") is True:
+    if not isinstance(options, dict):
         return None
     if "include_usage" not in options:
         return _insert(body, start, _ASK)

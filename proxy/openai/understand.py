@@ -13,7 +13,7 @@ from .assemble import assemble
 from .coding import decode
 from .conversation import conversation, tools_of
 from .document import read_object, write
-from .facts import Facts, facts_of, text
+from .facts import Facts, facts_of, text, unary_facts
 from .parameters import parameters_of
 from .usage import counts_tokens
 
@@ -50,11 +50,10 @@ def understand(record: CallRecord) -> CallRecord:
 def _understand(record: CallRecord) -> None:
     endpoint = cast("Endpoint", record.endpoint)
     request = read_object(_plain(record.request_body, record.request_encoding, record.request_type))
-    reply = _reply(record, endpoint)
+    reply, facts = _reply(record, endpoint)
     if request:
         _fill_request(record, request)
-    if reply:
-        _fill_facts(record, facts_of(reply))
+    _fill_facts(record, facts)
     if record.content == "off":
         return
     said = conversation(endpoint, request, reply)
@@ -70,7 +69,7 @@ def _understand(record: CallRecord) -> None:
 
 def _plain(body: bytes | None, encoding: str, media_type: str) -> bytes:
     """The decoded body; b"" when there is none, its coding is not known, or its type is not text."""
-    if not body or media_type.startswith(_BINARY):
+    if not body or media_type.lower().startswith(_BINARY):
         return b""
     if not encoding:
         return body
@@ -81,14 +80,21 @@ def _plain(body: bytes | None, encoding: str, media_type: str) -> bytes:
 _BINARY: Final = ("multipart/", "audio/", "image/", "video/", "application/octet-stream", "application/zip")
 
 
-def _reply(record: CallRecord, endpoint: Endpoint) -> dict[str, Any]:
+def _reply(record: CallRecord, endpoint: Endpoint) -> tuple[dict[str, Any], Facts]:
+    """The reply as far as its messages are wanted, and its facts."""
     body = _plain(record.response_body, record.response_encoding, record.response_type)
-    if not body:
-        return {}
     media_type = record.response_type.lower()
     if "event-stream" in media_type or (record.stream and "json" not in media_type):
-        return assemble(endpoint, body)
-    return read_object(body)
+        reply = assemble(endpoint, body)
+    elif record.content == "off" or endpoint in _WITHOUT_MESSAGES:
+        return {}, unary_facts(endpoint, body)
+    else:
+        reply = read_object(body)
+    return reply, facts_of(reply)
+
+
+_WITHOUT_MESSAGES: Final = ("embeddings", "other")
+"""Their replies are vectors, images and the like: read for their facts without building the rest."""
 
 
 def _fill_request(record: CallRecord, request: dict[str, Any]) -> None:
