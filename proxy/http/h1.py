@@ -171,7 +171,7 @@ class ResponseParser:
             return
         self.status = status
         self.head_complete = True
-        self.keep_alive = status != 101 and parser.should_keep_alive()
+        self.keep_alive = parser.should_keep_alive()
         limit = self._head_bytes_max
         if self._silent_bytes > limit and sum(len(name) + len(value) + 4 for name, value in self.headers) > limit:
             self._error = f"more than {limit} bytes of header fields"

@@ -71,7 +71,8 @@ class Conn:
         """RST: the peer's next read or write fails."""
         self.finished = True
         sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if sock is not None:  # None: it is closed already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def read_some(self, bytes_max: int = 65536) -> bytes:

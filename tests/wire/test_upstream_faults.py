@@ -198,6 +198,14 @@ async def test_the_replacement_is_not_replaced_again() -> None:
         assert len(upstream.requests) == 3
 
 
+async def test_a_replacement_that_is_stale_too_is_the_end() -> None:
+    """With one connection, the replacement may be one that another request has used meanwhile."""
+    async with ScriptedUpstream(StaleOnce(close_at("request"))) as upstream, calling(connections_max=1) as caller:
+        await caller.call(upstream)
+        results = await asyncio.gather(*[caller.call(upstream) for _ in range(2)], return_exceptions=True)
+        assert [getattr(result, "code", result) for result in results] == ["connection_reset", b'{"connection": 1}']
+
+
 async def test_a_stale_connection_is_not_replaced_after_a_byte_came_back() -> None:
     async with ScriptedUpstream(StaleOnce(close_at("status"))) as upstream, calling() as caller:
         await caller.call(upstream)
