@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from exporters.spool import SpoolWriter
 from exporters.trace_context import new_request_id
 
+from .background import Claims
 from .chain import Stage, compose
 from .credentials import KeyRing
 from .endpoints import Lookup, Own
@@ -32,6 +34,7 @@ class App:
     record: Record
     forward: Forward
     spool: SpoolWriter
+    claims: Claims
 
     async def aclose(self) -> None:
         """Let go of the upstreams, then close the spool: everything sealed is in it."""
@@ -50,6 +53,7 @@ def build(
         complete=completer(settings),
         content=settings.record.content,
         capture_bytes_max=settings.record.capture_bytes_max,
+        claims=Claims(Path(settings.server.data_dir) / "background"),
     )
     key_id = KeyRing.of(settings.server.keys).key_id if settings.server.keys else None
     forward = Forward(
@@ -80,4 +84,4 @@ def build(
         Limits(header_bytes_max=settings.server.header_bytes_max, body_bytes_max=settings.server.body_bytes_max),
         monotonic=monotonic,
     )
-    return App(server=server, record=record, forward=forward, spool=spool)
+    return App(server=server, record=record, forward=forward, spool=spool, claims=journal.claims)

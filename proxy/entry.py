@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 
 from exporters.record import Begin, CallRecord, Complete, Feedback, Outcome
 
+from .background import Claims
 from .errors import PenstockError
 from .exchange import Exchange
 from .openai.usage import Usage, counts_tokens
@@ -66,6 +67,7 @@ class Journal:
     """All that the recorder would fill; used here when the text must not reach the spool as it is."""
     content: Literal["full", "redacted", "off"]
     capture_bytes_max: int
+    claims: Claims
     recent: Recent = field(default_factory=Recent)
 
     def accept(self, exchange: Exchange) -> None:
@@ -108,6 +110,7 @@ class Entry:
         "response_headers",
         "response_type",
         "status",
+        "stored_in_background",
         "truncated",
     )
 
@@ -123,6 +126,8 @@ class Entry:
         self.response_bytes = 0
         self.first_token_s = 0.0
         self.truncated = False
+        self.stored_in_background = False
+        """The call reads a stored response that was made in the background."""
         self.left = False
         """The caller is gone; whatever still comes is for the record alone."""
         self._captured: list[bytes] = []
@@ -214,8 +219,27 @@ class Entry:
             record.stream = bool(call.stream)
         self._attach_bodies(record)
         if self.facts is not None:
-            _fill(record, self.facts)
+            self._fill(record, self.facts)
         return record
+
+    def _fill(self, record: CallRecord, facts: Facts) -> None:
+        record.service_tier = facts.service_tier
+        record.response_id = facts.response_id
+        record.response_model = facts.response_model
+        if self._is_background():
+            # Counted with the first record that has it; marked in all, so that nobody estimates what is counted there.
+            record.usage_source = "upstream"
+            if facts.usage is not None and self.journal.claims.claim(facts.response_id):
+                _set_usage(record, facts.usage)
+        elif facts.usage is not None and (self.status == 101 or counts_tokens(record.method, record.path)):
+            record.usage_source = "upstream"
+            _set_usage(record, facts.usage)
+
+    def _is_background(self) -> bool:
+        call = self.exchange.call
+        if self.exchange.endpoint == "responses":
+            return call is not None and call.background is True
+        return self.stored_in_background
 
     def _attach_bodies(self, record: CallRecord) -> None:
         data = self.exchange.body.data
@@ -245,14 +269,7 @@ class Entry:
         return self.exchange.start_ns + int((moment_s - self.exchange.started_s) * _NANOSECONDS)
 
 
-def _fill(record: CallRecord, facts: Facts) -> None:
-    record.service_tier = facts.service_tier
-    record.response_id = facts.response_id
-    record.response_model = facts.response_model
-    usage = facts.usage
-    if usage is None or not (record.status == 101 or counts_tokens(record.method, record.path)):
-        return
-    record.usage_source = "upstream"
+def _set_usage(record: CallRecord, usage: Usage) -> None:
     (
         record.input_tokens,
         record.cached_tokens,

@@ -48,6 +48,7 @@ async def serve(job: Job) -> None:
         await loop.create_server(app.server, sock=socket.socket(fileno=fd), backlog=1024) for fd in job.listen_fds
     ]
     ticking = asyncio.ensure_future(_tick(spool))
+    app.claims.forget_old()
     gc.freeze()  # what was made until now lives as long as the process
     announce_ready(job)
     try:

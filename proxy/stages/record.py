@@ -7,6 +7,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Literal, cast
 
+from ..background import is_background, reads_a_response
 from ..chain import Handler
 from ..entry import Entry, Journal
 from ..errors import ClientGone, PenstockError, UpstreamFault
@@ -112,6 +113,8 @@ class Record:
         encoding = header(reply.headers, b"content-encoding")
         decoder = decoder_for(encoding.decode("latin-1")) if encoding else None
         metered = _is_event_stream(entry) and (decoder is not None or not encoding)
+        # Only a response that was made in the background can be streamed a second time.
+        entry.stored_in_background = metered and reads_a_response(exchange.method, exchange.path)
         hides = metered and exchange.usage_asked
         summary = metered and exchange.header(b"x-penstock-stream-summary") == b"1"
         if hides or summary:
@@ -182,6 +185,8 @@ def _whole(entry: Entry, reply: Reply, body: bytes) -> Reply:
             plain = decoded.data if decoded is not None else body
             entry.capture(plain)
             entry.facts = unary_facts(entry.exchange.endpoint, plain)
+            if entry.exchange.method == "GET" and reads_a_response("GET", entry.exchange.path):
+                entry.stored_in_background = is_background(plain)
     record = entry.seal("answered")
     if record.usage_source:
         reply.headers.append((b"x-penstock-tokens", tokens(record).encode()))

@@ -85,7 +85,7 @@ async def proxied(
     def lookup(wanted: str) -> None:
         lookups.append(wanted)
 
-    app = build(made, spool, lookup, monotonic=loop.time)
+    app = build(made, spool, lookup)
     listening = socket.create_server(("127.0.0.1", 0))
     listener = await loop.create_server(app.server, sock=listening)
     try:
