@@ -162,10 +162,7 @@ class Audit:
         self._awaited = None
 
     def _recorded(self, segment: int, piece: Frame) -> None:
-        request_id = identify(piece.payload)
-        if request_id is None:
-            self._set_aside(segment, piece.start, piece.payload)
-            return
+        request_id = identify(piece.payload) or ""
         self.totals.accepted += request_id not in self.open
         self.open.pop(request_id, None)
         self.records[segment] += 1

@@ -17,7 +17,7 @@ from .checkpoint import Intent, Range
 from .completion import Completion
 from .frames import Damage, Frame, Kind
 from .record import CallRecord, Feedback, decode_feedback
-from .tail import Chunk, Cursor, Gap, Tail, identify, read_range
+from .tail import Chunk, Cursor, Gap, Tail, read_range
 
 logger = logging.getLogger(__name__)
 
@@ -139,8 +139,7 @@ class Gatherer:
     def _items(self, directory: str, segment: int, pieces: list[Frame | Damage], dropped: Counter[str]) -> list[Item]:
         """What the sink gets of these pieces; what nobody can read is set aside and counted in `dropped`."""
         frames = [piece for piece in pieces if isinstance(piece, Frame) and piece.kind in (Kind.RECORD, Kind.FEEDBACK)]
-        # A record without an id is accounted for by its begin mark.
-        records = [frame for frame in frames if frame.kind == Kind.RECORD and identify(frame.payload) is not None]
+        records = [frame for frame in frames if frame.kind == Kind.RECORD]
         completed = dict(
             zip(
                 (frame.start for frame in records),

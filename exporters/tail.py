@@ -57,9 +57,18 @@ def identify(payload: bytes) -> str | None:
         return None
 
 
-def is_record(piece: Frame | Damage) -> bool:
-    """A record that counts. One without a readable id is damage: its exchange is accounted for by its begin mark."""
-    return isinstance(piece, Frame) and piece.kind == Kind.RECORD and identify(piece.payload) is not None
+def _checked(pieces: list[Frame | Damage]) -> list[Frame | Damage]:
+    """A record without a readable id is damage: its exchange is accounted for by its begin mark."""
+    return [
+        Damage(piece.start, piece.end, torn=False)
+        if isinstance(piece, Frame) and piece.kind == Kind.RECORD and identify(piece.payload) is None
+        else piece
+        for piece in pieces
+    ]
+
+
+def _count_records(pieces: list[Frame | Damage]) -> int:
+    return sum(piece.kind == Kind.RECORD for piece in pieces if isinstance(piece, Frame))
 
 
 class Tail:
@@ -92,8 +101,7 @@ class Tail:
             pieces, end, at_end = _read_frames(fd, self.directory.marker, offset, bytes_max, records_max, final=sealed)
         finally:
             os.close(fd)
-        records = here.records + sum(map(is_record, pieces))
-        self.position = Cursor(number, end, records)
+        self.position = Cursor(number, end, here.records + _count_records(pieces))
         if sealed and at_end:
             self._move_to(number + 1)
         elif not pieces:
@@ -133,7 +141,7 @@ def read_range(directory: SpoolDirectory, segment: int, start: int, end: int) ->
         while start < end and (data := file.read(min(_WINDOW_BYTES, end - start))):
             start += len(data)
             pieces += decoder.feed(data)
-    return pieces + decoder.finish()
+    return _checked(pieces + decoder.finish())
 
 
 def _read_frames(
@@ -148,9 +156,9 @@ def _read_frames(
         data = os.pread(fd, max(_WINDOW_BYTES, decoder.wanted, 0 if pieces else at - offset), at)
         at += len(data)
         at_end = not data
-        found = decoder.finish() if at_end and final else decoder.feed(data)
+        found = _checked(decoder.finish() if at_end and final else decoder.feed(data))
         pieces += found
-        records += sum(isinstance(piece, Frame) and piece.kind == Kind.RECORD for piece in found)
+        records += _count_records(found)
     if records > records_max:
         pieces, at_end = _first_records(pieces, records_max), False
     return pieces, pieces[-1].end if pieces else offset, at_end
