@@ -161,7 +161,9 @@ def _conversation(row: Row) -> Iterator[tuple[str, list[Text]]]:
     for message in (*_load(row["input_messages"]), *_load(row["output_messages"])):
         if isinstance(message, dict):
             name = f" {message['name']}" if message.get("name") else ""
-            yield printable(f"{message.get('role', '?')}{name}"), [_part(part) for part in message.get("parts") or []]
+            parts = message.get("parts")
+            shown = [_part(part) for part in parts] if isinstance(parts, list) else []
+            yield printable(f"{message.get('role', '?')}{name}"), shown
 
 
 def _load(text: str) -> list[Any]:
