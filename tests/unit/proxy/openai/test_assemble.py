@@ -192,6 +192,12 @@ def test_completions() -> None:
     assert reply["object"] == "text_completion"
 
 
+@pytest.mark.parametrize("endpoint", ["chat", "completions"])
+def test_choices_come_in_the_order_of_their_index(endpoint: Any) -> None:
+    stream = sse([{"choices": [{"index": index, "delta": {"content": "x"}, "text": "x"}]} for index in (2, 0, 1)])
+    assert [choice["index"] for choice in assemble(endpoint, stream)["choices"]] == [0, 1, 2]
+
+
 def test_other_streams_give_their_last_facts() -> None:
     reply = assemble("other", sse([{"type": "a", "id": "1"}, {"type": "b", "model": "m", "usage": NUMBERS}]))
     assert reply == {"id": "1", "model": "m", "usage": NUMBERS}

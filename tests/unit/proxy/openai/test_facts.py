@@ -96,6 +96,8 @@ def test_a_large_embeddings_reply_is_read_from_its_end() -> None:
     # What the end alone does not tell is read whole; and only then a fault in the middle matters.
     reordered = b'{"model":"e","usage":{"prompt_tokens":8,"total_tokens":8},"data":[{"embedding":' + vectors + b"}]}"
     assert unary_facts("embeddings", reordered) == expected
+    apart = b'{"usage":{"total_tokens":8},"data":[{"embedding":' + vectors + b'}],"model":"e"}'
+    assert unary_facts("embeddings", apart) == expected
     assert unary_facts("embeddings", body.replace(b"0.1,", b"0.1;", 1)) == expected
     assert unary_facts("other", body.replace(b"0.1,", b"0.1;", 1)) == Facts()
 
