@@ -40,6 +40,7 @@ PRIVATE = [
     ("card 4111 1111 1111 1111, thanks", "card [CREDIT_CARD], thanks"),
     ("card 5500-0000-0000-0004 42", "card [CREDIT_CARD] 42"),
     ("42 4111111111111111", "42 [CREDIT_CARD]"),
+    ("4111 4111 1111 1111 1111", "4111 [CREDIT_CARD]"),
     ("IBAN DE89 3704 0044 0532 0130 00 AND MORE", "IBAN [IBAN] AND MORE"),
     ("GB82WEST12345698765432", "[IBAN]"),
     ("ssn 123-45-6789", "ssn [US_SSN]"),
@@ -127,6 +128,12 @@ def test_json_keeps_its_shape_its_keys_and_its_numbers(document: object) -> None
 def test_json_that_was_cut_off_holds_no_more_than_the_whole_one(document: object, at: int) -> None:
     body = json.dumps([document, {"mail": "\n\u00fc jane@example.com"}]).encode()
     assert b"jane@example.com" not in BUILT_IN_REDACTOR.redact_json(body[:at])
+
+
+def test_json_that_was_cut_off_keeps_what_there_is_of_it() -> None:
+    cut = BUILT_IN_REDACTOR.redact_json
+    assert cut(b'{"a":"x\\n a@b.co and more') == b'{"a":"x\\n [EMAIL] and more'
+    assert cut(b'{"a":"x\\n a@b.co and \\u00') == b'{"a":"x\\n [EMAIL] and '
 
 
 def test_unchanged_json_is_the_same_object_and_changed_json_keeps_its_blanks() -> None:

@@ -1,0 +1,81 @@
+"""Arize Phoenix as a process: a real OTLP backend, asked for what it has stored over its REST interface.
+
+It lives in an environment of its own (`make test` makes it), because it pins half of what Penstock is built on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .model import ROOT, answers
+
+PROGRAM = ROOT / ".venv" / "phoenix" / "bin" / "phoenix"
+READY_WITHIN_S = 300.0
+"""It takes 15 seconds, and on a machine that runs other tests too many times that."""
+SPANS_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Phoenix:
+    url: str
+    grpc_url: str
+
+    def spans(self, trace_id: str, count: int) -> list[dict[str, Any]]:
+        """The spans of a trace once there are `count`, the root first. Raises `AssertionError` when they stay away."""
+        deadline = time.monotonic() + SPANS_WITHIN_S
+        found: list[dict[str, Any]] = []
+        while time.monotonic() < deadline:
+            answer = httpx.get(f"{self.url}/v1/projects/default/spans", params={"trace_id": trace_id, "limit": 100})
+            if answer.status_code == 200:  # 404 until the first span has made the project
+                found = answer.json()["data"]
+                if len(found) >= count:
+                    return sorted(found, key=lambda span: span["parent_id"] is not None)
+            time.sleep(0.1)
+        raise AssertionError(f"{len(found)} of {count} spans of {trace_id}")
+
+
+@contextlib.contextmanager
+def phoenix(tmp_path: Path) -> Iterator[Phoenix]:
+    """Raises `RuntimeError` with its output when it does not come up."""
+    port, grpc_port, log = _free_port(), _free_port(), tmp_path / "phoenix.log"
+    environ = {
+        **os.environ,
+        "PHOENIX_WORKING_DIR": str(tmp_path),
+        "PHOENIX_HOST": "127.0.0.1",
+        "PHOENIX_PORT": str(port),
+        "PHOENIX_GRPC_PORT": str(grpc_port),
+        "PHOENIX_TELEMETRY_ENABLED": "false",
+        "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false",
+    }
+    with open(log, "wb") as output:
+        process = subprocess.Popen([PROGRAM, "serve"], stdout=output, stderr=subprocess.STDOUT, env=environ)
+    try:
+        deadline = time.monotonic() + READY_WITHIN_S
+        while not answers(f"http://127.0.0.1:{port}/healthz"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"Phoenix did not come up:\n{log.read_text(errors='replace')[-4000:]}")
+            time.sleep(0.2)
+        yield Phoenix(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{grpc_port}")
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
