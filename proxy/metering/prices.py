@@ -58,8 +58,6 @@ _WILDCARDS: Final = frozenset("*?[")
 
 def provider_of(base_url: str) -> str:
     """The list's name for whoever serves `base_url`; "" for servers that it does not know, such as local ones."""
-    if not base_url.startswith("https://"):
-        return ""
     return next((provider.id for provider in LIST if re.match(provider.api_pattern, base_url)), "")
 
 

@@ -46,6 +46,9 @@ GOLDEN = [
     ("openai", "gpt-5", "default", Tokens(500, 900, reasoning_tokens=800), (625 + 9000) / 1e6),
     # flex is half: 500 x 0.625 + 100 x 0.0625 cached + 900 x 5
     ("openai", "gpt-5", "flex", Tokens(600, 900, 100), (312.5 + 6.25 + 4500) / 1e6),
+    ("openai", "gpt-5", "FLEX", Tokens(600, 900, 100), (312.5 + 6.25 + 4500) / 1e6),
+    # a stream that broke off before its tier was decided says "auto": 500 x 1.25 + 900 x 10
+    ("openai", "gpt-5", "auto", Tokens(500, 900), (625 + 9000) / 1e6),
     # priority is double: 500 x 2.50 + 900 x 20
     ("openai", "gpt-5", "priority", Tokens(500, 900), (1250 + 18000) / 1e6),
     # batch: 1000 x 1.25 + 100 x 5
