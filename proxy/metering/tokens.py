@@ -63,8 +63,7 @@ def estimate(record: CallRecord, tokenizer: Counter) -> CallRecord:
 
 def _lacks_usage(record: CallRecord) -> bool:
     return (
-        record.usage_source == ""
-        and record.input_tokens is None
+        record.input_tokens is None
         and record.output_tokens is None
         and record.endpoint in _ESTIMATED
         and record.outcome in ("answered", "abandoned", "cut")
