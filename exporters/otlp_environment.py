@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from opentelemetry.util.re import parse_env_headers
 
 from .otlp import OtlpSink
-from .otlp_transport import Target
+from .otlp_transport import TIMEOUT_S, Target
 from .redact import BUILT_IN_REDACTOR, Redactor
 from .spans import Content
 
@@ -90,12 +90,14 @@ def target_from_environment(environ: Mapping[str, str]) -> Target | None:
 
 
 def target_from_configuration(
-    endpoint: str, *, protocol: str = "http/protobuf", headers: Mapping[str, str], timeout_s: float = 10.0
+    endpoint: str, *, protocol: str = "http/protobuf", headers: Mapping[str, str], timeout_s: float = TIMEOUT_S
 ) -> Target:
-    """An endpoint of `[[otlp]]`. One without a path gets `/v1/traces`; one with a path is taken as it is.
+    """An endpoint of `[[otlp]]`. One without a path gets `/v1/traces`; one with a path is taken as it is. No endpoint is
+    waited for without end: a timeout of 0 is the usual one.
 
     Raises `ValueError` when it is no http or https URL.
     """
+    timeout_s = timeout_s or TIMEOUT_S
     if protocol == "grpc":
         return Target(url=grpc_url(endpoint, insecure=False), protocol="grpc", headers=headers, timeout_s=timeout_s)
     parts = urlsplit(endpoint)
@@ -118,7 +120,7 @@ def grpc_url(endpoint: str, *, insecure: bool) -> str:
 def _timeout_s(text: str) -> float:
     """Seconds, as every SDK but the specification's newest draft reads it."""
     try:
-        seconds = float(text or 10)
+        seconds = float(text or TIMEOUT_S)
     except ValueError as exc:
         raise ValueError(f"OTEL_EXPORTER_OTLP_TIMEOUT is {text!r}; it is a number of seconds.") from exc
-    return seconds if seconds > 0 else 10.0
+    return seconds if seconds > 0 else TIMEOUT_S

@@ -26,6 +26,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from .sink import BatchRefused, SinkUnavailable
 
 
+TIMEOUT_S: Final = 10.0
+"""Of one request, as the specification has it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Where spans go. `url` is complete for HTTP (with `/v1/traces`), and `http://host:port` or https for gRPC."""
@@ -33,7 +37,7 @@ class Target:
     url: str
     protocol: Literal["http/protobuf", "grpc"] = "http/protobuf"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    timeout_s: float = 10.0
+    timeout_s: float = TIMEOUT_S
     compression: Literal["none", "gzip"] = "none"
     ca_file: str | None = None
     client_certificate_file: str | None = None
@@ -135,7 +139,7 @@ class _Grpc:
     def send(self, request: ExportTraceServiceRequest) -> ExportTraceServiceResponse:
         try:
             answer: ExportTraceServiceResponse = self._stub.Export(
-                request, metadata=self._metadata, timeout=self._target.timeout_s or None
+                request, metadata=self._metadata, timeout=self._target.timeout_s
             )
         except grpc.RpcError as exc:
             raise _by_code(exc.code(), exc.details() or "", place(self._target.url)) from exc

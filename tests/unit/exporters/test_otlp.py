@@ -138,6 +138,12 @@ def test_an_endpoint_that_is_no_url_is_refused(endpoint: str) -> None:
         grpc_url("ftp://c", insecure=False)
 
 
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+def test_no_endpoint_is_waited_for_without_end(protocol: str) -> None:
+    assert target_from_configuration("http://c", protocol=protocol, headers={}, timeout_s=0).timeout_s == 10.0
+    assert target_from_configuration("http://c", protocol=protocol, headers={}, timeout_s=3).timeout_s == 3
+
+
 def test_the_endpoint_is_logged_without_its_secrets() -> None:
     assert place("https://user:pass@c:4318/v1/traces?key=secret") == "https://c:4318/v1/traces"
 
