@@ -92,8 +92,9 @@ def target_from_environment(environ: Mapping[str, str]) -> Target | None:
 def target_from_configuration(
     endpoint: str, *, protocol: str = "http/protobuf", headers: Mapping[str, str], timeout_s: float = TIMEOUT_S
 ) -> Target:
-    """An endpoint of `[[otlp]]`. One without a path gets `/v1/traces`; one with a path is taken as it is. No endpoint is
-    waited for without end: a timeout of 0 is the usual one.
+    """An endpoint of `[[otlp]]`. One without a path gets `/v1/traces`; one with a path is taken as it is.
+
+    No endpoint is waited for without end: a timeout of 0 is the usual one.
 
     Raises `ValueError` when it is no http or https URL.
     """

@@ -25,7 +25,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 
 from .sink import BatchRefused, SinkUnavailable
 
-
 TIMEOUT_S: Final = 10.0
 """Of one request, as the specification has it."""
 
