@@ -58,7 +58,7 @@ class Engine:
         except OSError as error:
             raise CannotOpen(f"Cannot write to {path}: {error.strerror}.") from error
         try:
-            import chdb.state.sqlitelike as sqlitelike
+            from chdb.state import sqlitelike
         except ImportError as error:
             raise CannotOpen(
                 "The embedded store needs the package chdb-core: install penstock[embedded], or set store.clickhouse."
@@ -138,7 +138,7 @@ class Session:
         """Run a statement that is no SELECT, or one whose format must be made whole."""
         result = self._query(sql, fmt, parameters)
         return Result(
-            _pieces(result.get_memview().view()) if result.size() else iter(()),
+            _pieces(result),
             read_rows=result.rows_read(),
             read_bytes=result.bytes_read(),
         )
@@ -157,11 +157,11 @@ class Session:
         described = self._query(f"DESCRIBE TABLE ({select})", "JSONCompact", parameters)
         return empty_block(described.bytes())
 
-    def _blocks(self, stream: Any, first: Any) -> Iterator[memoryview | bytes]:
+    def _blocks(self, stream: Any, first: Any) -> Iterator[bytes]:
         chunk = first
         try:
             while chunk is not None:
-                yield from _pieces(chunk.get_memview().view())
+                yield from _pieces(chunk)
                 chunk = stream.fetch()
         except self._errors as error:
             raise _translate(error) from error
@@ -175,9 +175,11 @@ class Session:
             raise _translate(error) from error
 
 
-def _pieces(view: memoryview) -> Iterator[memoryview]:
+def _pieces(result: Any) -> Iterator[bytes]:
+    """The output, copied: the engine frees it with `result`, whatever still looks at it."""
+    view = result.get_memview().view() if result.size() else memoryview(b"")
     for start in range(0, len(view), PIECE_BYTES):
-        yield view[start : start + PIECE_BYTES]
+        yield bytes(view[start : start + PIECE_BYTES])
 
 
 def _literal(text: str) -> str:

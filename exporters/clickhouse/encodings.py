@@ -12,7 +12,7 @@ PREFERRED: Final = ("zstd", "br", "gzip", "deflate")
 
 
 class Compressor(Protocol):
-    def compress(self, data: bytes | memoryview) -> bytes: ...
+    def compress(self, data: bytes) -> bytes: ...
 
     def flush(self) -> bytes: ...
 
@@ -20,8 +20,8 @@ class Compressor(Protocol):
 class Plain:
     """Leaves the bytes as they are."""
 
-    def compress(self, data: bytes | memoryview) -> bytes:
-        return bytes(data)
+    def compress(self, data: bytes) -> bytes:
+        return data
 
     def flush(self) -> bytes:
         return b""
@@ -31,8 +31,8 @@ class _Brotli:
     def __init__(self) -> None:
         self._compressor = brotli.Compressor(quality=4)
 
-    def compress(self, data: bytes | memoryview) -> bytes:
-        piece: bytes = self._compressor.process(bytes(data))
+    def compress(self, data: bytes) -> bytes:
+        piece: bytes = self._compressor.process(data)
         return piece
 
     def flush(self) -> bytes:

@@ -35,7 +35,7 @@ class EngineError(Exception):
 class Result:
     """What a statement gave. `pieces` is read in the thread of its session."""
 
-    pieces: Iterator[memoryview | bytes]
+    pieces: Iterator[bytes]
     format: str = ""
     read_rows: int = 0
     read_bytes: int = 0
@@ -96,7 +96,7 @@ def changes(question: Question) -> bool:
     return not question.readonly and _READS.match(question.sql) is None
 
 
-def answer(engine: StatementEngine, question: Question) -> Generator[Result | memoryview | bytes]:
+def answer(engine: StatementEngine, question: Question) -> Generator[Result | bytes]:
     """First the `Result`, then its pieces. Closing the iterator gives the session up. Raises `EngineError`."""
     with engine.session(question.settings, question.database, readonly=question.readonly) as session:
         result = _run(engine, session, question)

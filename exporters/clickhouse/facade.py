@@ -153,7 +153,7 @@ class Facade:
 class _Pieces:
     """An answer, made in the threads of `pool`, never by two at once."""
 
-    def __init__(self, source: Generator[Result | memoryview | bytes], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, source: Generator[Result | bytes], pool: ThreadPoolExecutor) -> None:
         self._source = source
         self._pool = pool
         self._lock = threading.Lock()
@@ -163,10 +163,10 @@ class _Pieces:
         assert isinstance(result, Result)
         return result
 
-    async def next(self) -> memoryview | bytes:
+    async def next(self) -> bytes:
         """b"" at the end. Raises `EngineError`."""
         piece = await self.within(self._next)
-        assert isinstance(piece, memoryview | bytes)
+        assert isinstance(piece, bytes)
         return piece
 
     async def aclose(self) -> None:
@@ -176,7 +176,7 @@ class _Pieces:
     async def within(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *arguments)
 
-    def _next(self) -> Result | memoryview | bytes:
+    def _next(self) -> Result | bytes:
         with self._lock:
             return next(self._source, b"")
 
