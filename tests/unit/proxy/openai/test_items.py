@@ -128,8 +128,9 @@ def test_tools_of_the_provider_are_kept_and_left_out_of_chat() -> None:
     assert to_openai(made) == [{"role": "user", "content": "hi"}]
 
 
-def test_custom_tools_and_refusals() -> None:
+def test_custom_tools_refusals_and_hidden_reasoning() -> None:
     items = [
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"},
         {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
         {"type": "custom_tool_call", "call_id": "c", "name": "g", "input": "free"},
         {"type": "custom_tool_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "r"}]},

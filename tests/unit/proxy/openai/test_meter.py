@@ -100,13 +100,13 @@ def test_comments_before_the_hidden_event_stay() -> None:
     assert run([stream])[0] == TEXT + b": ping\n" + DONE
 
 
-def test_a_whole_event_is_never_held_back() -> None:
-    for end in (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n"):
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"])
+def test_a_whole_event_is_never_held_back(end: bytes) -> None:
+    text = event(chunk({"content": "x"}))[:-2] + end
+    for cut in range(1, len(text)):
         meter = StreamMeter("chat", hide_usage=True)
-        text = event(chunk({"content": "x"}), end)
-        half = len(text) // 2
-        assert meter.feed(text[:half]) == b""
-        assert meter.feed(text[half:] + b"data: ") == text
+        assert meter.feed(text[:cut]) + meter.feed(text[cut:]) == text
+        assert meter.feed(text + b"data: ") == text
         assert meter.feed(text[6:]) == b"data: " + text[6:]
 
 
