@@ -151,6 +151,10 @@ class Ledger:
             return 0, False
         return sum(audit.records.get(n, 0) for n in range(first, last + 1)), first in audit.kept.evicted
 
+    def knows(self, sink: str) -> bool:
+        """The sink was configured when the recorder last ran."""
+        return sink in self._file.before
+
     def join(self, sinks: Sequence[tuple[Progress, bool]]) -> None:
         """Begin the account of sinks that are new (True), or were not configured when the recorder last ran."""
         before = {}

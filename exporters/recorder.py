@@ -138,8 +138,9 @@ class Recorder:
             for sink in self._sinks:
                 checkpoint = Checkpoint(self._checkpoints, sink.name)
                 is_new = checkpoint.is_new
-                if is_new:
-                    checkpoint.save(msgspec.structs.replace(checkpoint.state, cursors=_oldest(self._root)))
+                if is_new or not ledger.knows(sink.name):
+                    cursors = _from_oldest(self._root, checkpoint.state.cursors)
+                    checkpoint.save(msgspec.structs.replace(checkpoint.state, cursors=cursors))
                 joining.append((self._delivery(sink, checkpoint, ledger), is_new))
             ours = {checkpoint_file(sink.name) for sink in self._sinks}
             for path in self._checkpoints.glob(checkpoint_file("*")):
@@ -167,6 +168,11 @@ class Recorder:
                     logger.error("Cannot keep the spool at %s in order: %s. Trying again.", self._root, error)
 
 
-def _oldest(root: Path) -> dict[str, Cursor]:
-    """Cursors at the oldest data present, for a sink that is new."""
-    return {directory.name: Cursor(min(directory.segments(), default=1)) for directory in layout.directories(root)}
+def _from_oldest(root: Path, cursors: dict[str, Cursor]) -> dict[str, Cursor]:
+    """Cursors for a sink that is new or was left out for a while: what is gone by now is none of its business."""
+    found = {}
+    for directory in layout.directories(root):
+        oldest = Cursor(min(directory.segments(), default=1))
+        cursor = cursors.get(directory.name, oldest)
+        found[directory.name] = cursor if cursor.segment >= oldest.segment else oldest
+    return found

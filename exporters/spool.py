@@ -109,6 +109,8 @@ class SpoolWriter:
         """Mark an exchange as accepted. False when only memory (and `stats`) knows of it."""
         payload = encode(begin)
         self.accepted += 1
+        if self._fd < 0:
+            self._reopen()  # Before this exchange is open, or the new segment would name it already.
         self._open[begin.request_id] = payload
         if self._write(Kind.BEGIN, payload) is None:
             return True
