@@ -75,7 +75,7 @@ PASSING: Final = {
 
 _LINE_MAX: Final = 300
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
-_QUOTED = re.compile(r"(?:before: |value: |for value |: )'.*", re.DOTALL)
+_QUOTED = re.compile(r"(?<!identifier )(?<!setting )'[^']*(?:'|\Z)")
 
 
 def one_line(error: BaseException) -> str:
@@ -83,7 +83,7 @@ def one_line(error: BaseException) -> str:
     text = str(error)
     found = re.search(r"DB::Exception: ", text)
     if found:
-        text = _QUOTED.sub("...", text[found.end() :])
+        text = _QUOTED.sub("'...'", text[found.end() :])
     text = re.sub(r"\s*\(version [^)]*\).*", "", text, flags=re.DOTALL)
     return _CREDENTIALS.sub("//", " ".join(text.split()))[:_LINE_MAX]
 

@@ -53,6 +53,7 @@ class ClickHouseSink:
         name: str = "clickhouse",
         resource: Mapping[str, str] | None = None,
         version: str = "0.1.0",
+        insert_bytes_max: int = INSERT_BYTES_MAX,
         connector: Callable[..., Client] = connect,
     ) -> None:
         """Raises `ValueError` when `url` is none."""
@@ -63,6 +64,7 @@ class ClickHouseSink:
         self.name = name
         self._schema = Schema(self._address.database, settings.retention_days, settings.cluster)
         self._rows = SpanRows(resource or {"service.name": "penstock", "service.version": version}, version)
+        self._insert_bytes_max = insert_bytes_max
         self._connector = connector
         self._client: Client | None = None
         self._migrated = False
@@ -76,10 +78,8 @@ class ClickHouseSink:
                 self._insert(client, "feedback", FEEDBACK_COLUMNS, encode_feedback(batch.feedback), batch.token + ".f")
             if batch.records:
                 data = self._rows.encode(batch.records)
-                if len(data) > INSERT_BYTES_MAX:
-                    raise BatchRefused(
-                        f"The batch has {len(data)} bytes, more than the {INSERT_BYTES_MAX} of one insert"
-                    )
+                if len(data) > self._insert_bytes_max:
+                    raise BatchRefused(f"The batch has {len(data)} bytes, one insert {self._insert_bytes_max} at most")
                 self._insert(client, "otel_traces_ingest", SPAN_COLUMNS, data, batch.token)
         except ClickHouseError as error:
             verdict = judged(error)
