@@ -71,7 +71,13 @@ def test_any_bytes_are_read_or_refused(header: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("received", "flags"),
-    [(None, b"01"), (VALID, b"01"), (VALID[:-2] + b"00", b"00"), (VALID[:-2] + b"03", b"03"), (VALID[:-2] + b"fe", b"02")],
+    [
+        (None, b"01"),
+        (VALID, b"01"),
+        (VALID[:-2] + b"00", b"00"),
+        (VALID[:-2] + b"03", b"03"),
+        (VALID[:-2] + b"fe", b"02"),
+    ],
 )
 def test_goes_on_with_the_callers_flags_as_far_as_they_are_known(received: bytes | None, flags: bytes) -> None:
     assert tc.format_traceparent(TRACE, "1" * 16, received) == f"00-{TRACE}-{'1' * 16}-".encode() + flags
@@ -117,7 +123,9 @@ def test_baggage(header: str, found: dict[str, str]) -> None:
 
 @given(
     st.dictionaries(
-        st.from_regex(r"\A[a-z][a-z.]{0,10}\Z"), st.text(st.characters(codec="utf-8"), min_size=1, max_size=20), max_size=8
+        st.from_regex(r"\A[a-z][a-z.]{0,10}\Z"),
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=20),
+        max_size=8,
     )
 )
 def test_baggage_reads_what_opentelemetry_writes(entries: dict[str, str]) -> None:
