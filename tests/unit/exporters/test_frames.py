@@ -1,5 +1,7 @@
 """Frames are found whatever pieces they come in, and damage costs nothing but what was damaged."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +28,7 @@ WHOLE = decode(STREAM)
 
 def test_frames_come_back_with_their_places() -> None:
     assert payloads(WHOLE) == PAYLOADS
-    assert [(one.start, one.end) for one in WHOLE] == list(zip(BOUNDS, BOUNDS[1:], strict=False))
+    assert [(one.start, one.end) for one in WHOLE] == list(pairwise(BOUNDS))
 
 
 def test_every_split_point() -> None:
@@ -63,7 +65,7 @@ def test_every_cut_is_torn_and_costs_the_last_frame_only() -> None:
 
 
 def test_an_unfinished_frame_is_waited_for_though_its_payload_holds_another() -> None:
-    """Unless its marker was known, which is why markers are random."""
+    """A caller can put a frame into a body, but not with the right marker."""
     outer = frame(MARKER, Kind.RECORD, frame(b"othermrk", Kind.RECORD, b"forged") + b"x" * 100)
     decoder = Decoder(MARKER)
     assert decoder.feed(outer[:-1]) == []
@@ -117,6 +119,6 @@ def test_head() -> None:
 def test_any_payloads_in_any_pieces_between_any_garbage(texts: list[bytes], cuts: list[int], garbage: bytes) -> None:
     stream = garbage + b"".join(frame(MARKER, Kind.RECORD, text) for text in texts)
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    found = decode(*(stream[start:end] for start, end in zip(edges, edges[1:], strict=False)))
+    found = decode(*(stream[start:end] for start, end in pairwise(edges)))
     assert payloads(found) == texts
     assert sum(one.end - one.start for one in found) == len(stream)

@@ -324,9 +324,7 @@ def test_a_running_recorder_delivers_and_tells(tmp_path: Path, writer: SpoolWrit
     assert run.last_status.sinks[0].exported == 30
 
 
-def test_logs_at_most_once_a_minute(
-    tmp_path: Path, writer: SpoolWriter, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_logs_at_most_once_a_minute(tmp_path: Path, writer: SpoolWriter, caplog: pytest.LogCaptureFixture) -> None:
     exchange(writer, *range(8))
     caplog.set_level(logging.WARNING)
 

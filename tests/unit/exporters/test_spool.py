@@ -196,9 +196,7 @@ def test_no_room_for_a_new_segment_keeps_the_old_one(
     assert shape(writer, 2)[0] == "HEAD"
 
 
-def test_starts_on_a_full_disk_and_catches_up(
-    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_starts_on_a_full_disk_and_catches_up(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Refusing(monkeypatch)
     with_nothing = SpoolWriter(tmp_path / "spool", 0, monotonic=clock)
     assert with_nothing.directory is None
