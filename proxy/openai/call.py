@@ -61,5 +61,5 @@ def read_call(body: bytes) -> Call:
         raise ClientFault(
             f"The request body has a field of the wrong type: {error}.", code="invalid_type", param=param
         ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ClientFault(f"The request body is not valid JSON: {error}.", code="invalid_json") from error

@@ -43,7 +43,7 @@ def event_facts(message: bytes, before: Usage | None) -> Found | None:
         event = msgspec.json.decode(message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if not isinstance(event, dict) or event.get("type") not in _FINISHED:
+    if not isinstance(event, dict) or _text(event.get("type")) not in _FINISHED:
         return None
     response = event.get("response")
     if not isinstance(response, dict):

@@ -31,6 +31,7 @@ BAD = {
     "a model that is a number": (b'{"model":5}', 400, "invalid_type"),
     "a stream that is text": (b'{"model":"m","stream":"yes"}', 400, "invalid_type"),
     "empty": (b"", 400, "invalid_json"),
+    "nested without end": (b'{"model":"m","x":' + b"[" * 200_000, 400, "invalid_json"),
 }
 
 
