@@ -138,6 +138,7 @@ REFUSED = [
         "[prices]\na = { input = 1, tiers = { flex = true } }",
         "prices.a.tiers.flex: must be a number, not true",
     ),
+    ("[prices]\na = { input = 1 }\nb = { inptu = 1 }\n[metrics]\nport = -1", "prices.b.inptu: unknown key."),
     ("[prices]\na = { input = nan }", "prices.a.input: must be at least 0"),
     ("[server]\ndrain_timeout_s = inf", "server.drain_timeout_s: must be at most 1000000"),
     ("[server\n", "is not valid TOML: Expected ']' at the end of a table declaration (at line 1, column 8)"),
@@ -243,6 +244,7 @@ def test_beyond_loopback_keys_or_insistence_are_needed(loader: Loader, host: str
 
 UNLIKELY = [
     (UPSTREAM + UPSTREAM.replace('"a"', '"b"'), 'upstreams[1].models: "*" is never reached, upstream a comes first'),
+    (UPSTREAM + UPSTREAM.replace('"a"', '"b"') + 'models = ["gpt-*"]', 'upstreams[1].models: "gpt-*" is never reached'),
     (UPSTREAM + 'models = ["gpt-*"]', "upstreams: calls for a model that no pattern matches get a 404"),
     (
         UPSTREAM.replace("/v1", ""),
@@ -266,6 +268,10 @@ UNLIKELY = [
 def test_what_is_probably_not_meant(loader: Loader, text: str, says: str) -> None:
     (line,) = problems(loader(text))
     assert line.startswith(says)
+
+
+def test_ports_that_the_system_chooses_are_never_the_same(loader: Loader) -> None:
+    assert problems(loader("[server]\nport = 0\n[metrics]\nport = 0\n[store]\nhttp_port = 0")) == []
 
 
 def test_local_servers_with_prices_are_fine(loader: Loader) -> None:

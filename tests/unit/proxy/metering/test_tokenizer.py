@@ -41,6 +41,7 @@ def tokenizer(folder: Path) -> Tokenizer:
         ("codex-mini-latest", "o200k_base"),
         ("openai/gpt-4o", "o200k_base"),
         ("openai/gpt-4-turbo", "cl100k_base"),
+        ("openai/gpt-4:extended", "cl100k_base"),
         ("davinci", "cl100k_base"),  # its own encoding is not bundled
         ("Qwen/Qwen3-8B", "o200k_base"),
         ("", "o200k_base"),
@@ -67,14 +68,18 @@ def test_counts(tokenizer: Tokenizer, model: str, text: str, count: int) -> None
     assert tokenizer.count(model, text) == count
 
 
-def test_it_never_asks_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first start on a machine without a network, with an empty directory and a user's own setting elsewhere."""
-
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_it_never_asks_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first start on a machine without a network, with an empty directory and a user's own setting elsewhere."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
     assert Tokenizer(tmp_path / "ranks").count("gpt-4o", "hello world") == 2
@@ -114,6 +119,7 @@ def test_a_directory_that_cannot_be_written_gives_estimates_and_one_warning(
     assert "estimated by length" in caplog.text
 
 
+@pytest.mark.usefixtures("no_network")
 def test_a_file_that_is_not_tiktokens_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_bundled", lambda name: b"another version")
     monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})

@@ -119,6 +119,7 @@ def test_the_reply_is_counted(tokenizer: Tokenizer) -> None:
     ]
     found = estimate(record(output_messages=said("assistant", *parts)), tokenizer)
     assert (found.input_tokens, found.output_tokens, found.reasoning_tokens) == (9, 8, 2)
+    assert estimate(record(), tokenizer).reasoning_tokens is None
     two = text([{"role": "assistant", "parts": [HELLO]}, {"role": "assistant", "parts": [HELLO]}])
     assert estimate(record(output_messages=two), tokenizer).output_tokens == 4
 
