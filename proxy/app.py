@@ -50,7 +50,7 @@ def build(
         spool=spool,
         monotonic=monotonic,
         price=pricer(settings),
-        complete=completer(settings),
+        complete=completer(settings, exact=False),
         content=settings.record.content,
         capture_bytes_max=settings.record.capture_bytes_max,
         claims=Claims(Path(settings.server.data_dir) / "background"),
