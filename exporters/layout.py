@@ -20,7 +20,7 @@ import contextlib
 import os
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -75,6 +75,7 @@ def directory_name(slot: int, start_ns: int, pid: int, marker: bytes) -> str:
     return f"{slot}-{start_ns}-{pid}-{marker.hex()}"
 
 
+@lru_cache(maxsize=1024)
 def parse(path: Path) -> SpoolDirectory | None:
     """The directory that `path` names; None when it is something else."""
     found = _NAME.fullmatch(path.name)
@@ -89,5 +90,5 @@ def directories(root: Path) -> list[SpoolDirectory]:
         names = os.listdir(root)
     except FileNotFoundError:
         return []
-    found = [directory for name in names if (directory := parse(root / name))]
+    found = [directory for name in names if name[0].isdigit() and (directory := parse(root / name))]
     return sorted(found, key=lambda directory: (directory.start_ns, directory.slot))

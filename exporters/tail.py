@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from .frames import Damage, Decoder, Frame, Kind
-from .layout import SpoolDirectory
+from .layout import FINISHED, SpoolDirectory
 
 _WINDOW_BYTES: Final = 256 * 1024
+_LOOK_AROUND: Final = 50
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -79,6 +80,8 @@ class Tail:
         self.position = position or Cursor(1)
         self.ended = False
         """The directory is finished and everything in it was read."""
+        self._finished = str(directory.path / FINISHED)
+        self._asked = 0
 
     def read(self, *, bytes_max: int = 1024 * 1024, records_max: int = 1 << 62) -> Chunk | Gap | None:
         """The next frames of one segment; None when there is nothing new. Stops soon after either limit.
@@ -90,14 +93,15 @@ class Tail:
             return None
         here = self.position
         number, offset = here.segment, here.offset
+        path = self.directory.segment(number)
         try:
-            fd = os.open(self.directory.segment(number), os.O_RDONLY)
+            sealed = self._is_sealed(number)  # Asked before reading: then all of a sealed segment can be seen.
+            if not sealed and os.stat(path).st_size <= offset:
+                return None
+            fd = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return self._gap(here)
         try:
-            sealed = self._is_sealed(number)  # Asked before reading: then all of a sealed segment can be seen.
-            if not sealed and os.fstat(fd).st_size <= offset:
-                return None
             pieces, end, at_end = _read_frames(fd, self.directory.marker, offset, bytes_max, records_max, final=sealed)
         finally:
             os.close(fd)
@@ -109,14 +113,18 @@ class Tail:
         return Chunk(number, offset, end, pieces)
 
     def _is_sealed(self, number: int) -> bool:
-        if os.path.exists(self.directory.segment(number + 1)) or self.directory.finished() is not None:
+        if os.path.exists(self.directory.segment(number + 1)) or os.path.exists(self._finished):
             return True
-        return any(other > number for other in self.directory.segments())
+        # The next one may be missing though later ones exist; that is rare enough to look for it now and then.
+        look = self._asked % _LOOK_AROUND == 0
+        self._asked += 1
+        return look and any(other > number for other in self.directory.segments())
 
     def _move_to(self, number: int) -> None:
         last = self.directory.finished()
         self.ended = last is not None and number > last
         self.position = Cursor(number)
+        self._asked = 0
 
     def _gap(self, here: Cursor) -> Gap | None:
         last = self.directory.finished()

@@ -134,6 +134,16 @@ def test_missing_segments_are_told(writer: SpoolWriter) -> None:
     assert records(rest(tail)) == ["req-3", "req-4"]
 
 
+def test_a_missing_segment_behind_the_one_that_was_read(writer: SpoolWriter) -> None:
+    tail = Tail(here(writer))
+    exchange(writer, 1, body=b"x" * 100)
+    assert records(rest(tail)) == ["req-1"]
+    exchange(writer, 2, 3, 4, body=b"x" * 2000)
+    os.unlink(here(writer).segment(2))
+    found = [piece for _ in range(60) if (piece := tail.read()) is not None]
+    assert records(found) == ["req-2", "req-4"]
+
+
 def test_everything_missing_ends_a_finished_directory(writer: SpoolWriter) -> None:
     os.unlink(here(writer).segment(1))
     tail = Tail(here(writer))
