@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import time
 from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 4096
 
@@ -86,6 +89,10 @@ def _claim(
 ) -> int:
     step_s = 0.05
     for attempt in range(1 + round(patience_s / step_s)):
+        if attempt == 1:
+            logger.info(
+                "port %d is still held by the processes of a Penstock that was killed; they are ending", address[1]
+            )
         if attempt:
             sleep(step_s)
         with contextlib.suppress(_Occupied):

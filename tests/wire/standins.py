@@ -1,7 +1,8 @@
 """Stand-ins for the supervisor's children, and a supervisor of them: `python standins.py serve SETTINGS.json`.
 
-`worker` answers every GET with its pid and the `concurrent_max` of its settings, after noting the path in `served.log`
-beside the spool: what is noted twice was doubled, what is missing was lost.
+A `worker` answers every GET with its pid and the `concurrent_max` of its settings, after noting the path in the file
+`served.log` of the data directory: what is noted twice was doubled, what is missing was lost. The header limit tells it how to
+start: 13 not at all, 14 when there is a file `go`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.job import announce_ready, follow_supervisor, receive_job
+from proxy.job import Job, announce_ready, follow_supervisor, receive_job
 from proxy.logs import configure_logging
 from proxy.programs import Programs
 from proxy.settings import Settings
@@ -47,6 +48,7 @@ class Worker:
         deadline = time.monotonic() + self.job.settings.server.shutdown_timeout_s
         while self.open and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
+        note_end(self.job, "worker")
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
@@ -74,12 +76,17 @@ class Worker:
             writer.close()
 
 
+def note_end(job: Job, role: str) -> None:
+    with (Path(job.settings.server.data_dir) / "ended").open("a") as log:
+        log.write(f"{role}\n")
+
+
 def recorder() -> None:
     job = receive_job()
     follow_supervisor(5)
     announce_ready(job)
     signal.sigwait({signal.SIGTERM})
-    (Path(job.settings.server.data_dir) / "recorder-ended").touch()
+    note_end(job, "recorder")
 
 
 async def serve(settings_path: Path) -> int:

@@ -60,7 +60,7 @@ def test_sigterm_lets_open_calls_finish_and_leaves_nobody(tmp_path: Path) -> Non
         assert house.process is not None
         assert house.process.wait(20) == 0
         assert not any(map(alive, children))
-        assert (house.data_dir / "recorder-ended").exists()
+        assert (house.data_dir / "ended").read_text().split() == ["worker", "worker", "recorder"]
         assert serving(house.data_dir) is None
         assert not (house.data_dir / "serve.json").exists()
 
@@ -92,6 +92,19 @@ def test_after_a_killed_supervisor_the_next_one_serves_and_the_orphans_end(tmp_p
         assert house.note.port == port
         until(lambda: (who := house.fetch("/")) and who[0] not in orphans, "its workers")
         until(lambda: not any(map(alive, orphans)), "the orphans to end")
+
+
+def test_a_port_that_the_orphans_still_hold_is_waited_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as orphan:
+        house = Supervised(tmp_path, port=orphan.getsockname()[1])
+        house.data_dir.mkdir()
+        (house.data_dir / "serve.json").write_text("{}")  # the former supervisor did not take it away
+        house.start()
+        until(lambda: "is still held" in house.log, "the first try")
+    try:
+        until(house.serving, "the supervisor")
+    finally:
+        house.__exit__()
 
 
 @pytest.mark.parametrize("open_calls", [0, 1])

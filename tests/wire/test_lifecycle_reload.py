@@ -27,6 +27,19 @@ async def test_no_call_fails_while_workers_are_replaced(tmp_path: Path, before: 
         assert len({pid for pid, generation in load.answered_by if generation == 2}) <= after
 
 
+async def test_the_old_worker_answers_until_the_new_one_is_ready(tmp_path: Path) -> None:
+    with Supervised(tmp_path, concurrent_max=1) as house:
+        until(lambda: len(house.children()) == 2, "a worker and the recorder")
+        house.configure(concurrent_max=2, header_bytes_max=14)
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: len(house.children()) == 3, "the new worker")
+        async with Load(house.note.port) as load:
+            await load.until(lambda: load.answered_by.total() > 50, "calls meanwhile")
+            assert {generation for _, generation in load.answered_by} == {1}
+            (house.data_dir / "go").touch()
+            await load.until(lambda: any(generation == 2 for _, generation in load.answered_by), "the new worker")
+
+
 async def test_three_reloads_in_a_row(tmp_path: Path) -> None:
     with Supervised(tmp_path, workers=2, concurrent_max=1) as house:
         async with Load(house.note.port) as load:
@@ -62,6 +75,7 @@ async def test_a_malformed_configuration_changes_nothing(tmp_path: Path) -> None
 
 async def test_workers_that_cannot_serve_by_the_new_configuration_do_not_replace_the_old(tmp_path: Path) -> None:
     with Supervised(tmp_path, workers=2) as house:
+        until(lambda: len(house.children()) == 3, "two workers and the recorder")
         before = house.children()
         house.configure(header_bytes_max=13)
         kill(house.pid, signal.SIGHUP)
@@ -96,14 +110,15 @@ async def test_an_occupied_new_port_changes_nothing(tmp_path: Path) -> None:
 
 async def test_the_recorder_is_restarted_only_when_its_part_changed(tmp_path: Path) -> None:
     with Supervised(tmp_path) as house:
-        ended = house.data_dir / "recorder-ended"
+        ended = house.data_dir / "ended"
         until(lambda: len(house.children()) == 2, "the recorder")
         kill(house.pid, signal.SIGHUP)
         until(lambda: house.log.count("loaded anew") == 1, "the reload")
-        assert not ended.exists()
+        until(lambda: ended.exists(), "the end of the old worker")
+        assert ended.read_text() == "worker\n"
         house.settings_path.write_bytes(
             house.settings_path.read_bytes().replace(b'"retention_days":90', b'"retention_days":9')
         )
         kill(house.pid, signal.SIGHUP)
         until(lambda: house.log.count("loaded anew") == 2, "the reload")
-        assert ended.exists()
+        assert "recorder\n" in ended.read_text()
