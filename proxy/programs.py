@@ -45,7 +45,7 @@ class Programs:
             "--memory-bytes-max": settings.store.memory_bytes_max,
         }
         flat = [str(word) for option in options.items() for word in option]
-        argv = (*self.store, *flat, "--watch-stdin")
+        argv = (*self.store, *flat, "--watch-stdin", "--quiet")
         return Launch(argv, is_ready=lambda: answers_ping(port), ready_within_s=600.0)
 
 

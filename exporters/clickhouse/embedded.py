@@ -219,8 +219,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--memory-bytes-max", type=int, default=MEMORY_BYTES_MAX)
     parser.add_argument("--lock-wait-s", type=float, default=LOCK_WAIT_S, help="patience with a process that is ending")
     parser.add_argument("--watch-stdin", action="store_true", help="end when standard input does")
+    parser.add_argument("--quiet", action="store_true", help="log what is wrong and nothing else")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    level = logging.WARNING if options.quiet else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if options.watch_stdin:
         _follow_stdin()
     try:

@@ -1,8 +1,8 @@
 """Stand-ins for the supervisor's children, and a supervisor of them: `python standins.py serve SETTINGS.json`.
 
 A `worker` answers every GET with its pid and the `concurrent_max` of its settings, after noting the path in the file
-`served.log` of the data directory: what is noted twice was doubled, what is missing was lost. The header limit tells it how to
-start: 13 not at all, 14 when there is a file `go`.
+`served.log` of the data directory: what is noted twice was doubled, what is missing was lost. The header limit tells
+it how to start: 13 not at all, 14 when there is a file `go`.
 """
 
 from __future__ import annotations
