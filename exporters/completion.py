@@ -16,7 +16,8 @@ from .record import VERSION, CallRecord, Complete, decode_record
 
 logger = logging.getLogger(__name__)
 
-_SHARED_BYTES_MAX: Final = 64 * 1024 * 1024
+_SHARED_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of records as they were written; a sink that is down must not cost more memory than this."""
 
 
 def where(error: BaseException) -> str:

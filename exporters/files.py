@@ -34,11 +34,12 @@ def write_json(path: Path, value: msgspec.Struct) -> None:
         replace(path, data)
     except OSError as error:
         # Exports free the disk, so they must not wait for room. One page of an existing file is written in one step.
-        if error.errno not in NO_ROOM or len(data) > _PAGE_BYTES:
-            raise
         path.with_name(f".{path.name}.tmp").unlink(missing_ok=True)
+        size = path.stat().st_size if path.exists() else 0
+        if error.errno not in NO_ROOM or not size or max(size, len(data)) > _PAGE_BYTES:
+            raise
         with path.open("r+b") as file:
-            os.pwrite(file.fileno(), data.ljust(os.fstat(file.fileno()).st_size), 0)
+            os.pwrite(file.fileno(), data.ljust(size), 0)
 
 
 def read_json(path: Path, kind: type[T]) -> T | None:
@@ -84,7 +85,7 @@ class Aside:
         """Keep `data` under `name`, over an earlier one of that name. False when there is no room for it."""
         try:
             if self._bytes is None:
-                self.path.mkdir(parents=True, exist_ok=True)
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._bytes = sum(entry.stat().st_size for entry in os.scandir(self.path))
             if self._bytes + len(data) <= self._bytes_max:
                 replace(self.path / name, data)

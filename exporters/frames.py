@@ -96,7 +96,6 @@ class Decoder:
 
     def finish(self) -> list[Frame | Damage]:
         """What is left, now that no byte will follow. The decoder is empty afterwards."""
-        self._searched = 0
         return self._decode(final=True)
 
     def _decode(self, *, final: bool) -> list[Frame | Damage]:

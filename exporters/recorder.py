@@ -80,7 +80,7 @@ class Recorder:
 
         Raises `RecorderBusy` when another recorder does not let go of the spool, `OSError` when it cannot be used.
         """
-        self._root.mkdir(parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._checkpoints.mkdir(parents=True, exist_ok=True)
         lock = self._acquire(stop)
         if lock is None:

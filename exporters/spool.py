@@ -87,7 +87,7 @@ class SpoolWriter:
         self._last_errno: int | None = None
         self._closed = False
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._create_directory()
         except OSError as error:
             if error.errno in files.NO_ROOM or error.errno in (errno.EMFILE, errno.ENFILE, errno.EIO):
@@ -244,7 +244,7 @@ class SpoolWriter:
         hidden = self._root / f".{name}"
         fds: list[int] = []
         try:
-            hidden.mkdir()
+            hidden.mkdir(mode=0o700)  # What callers wrote is for nobody else on the machine.
             lock_fd = files.try_lock(hidden / layout.LOCK)
             assert lock_fd is not None, "a new file is locked by nobody"
             fds.append(lock_fd)

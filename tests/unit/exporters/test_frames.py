@@ -92,6 +92,8 @@ def test_two_damaged_frames_with_absurd_lengths() -> None:
     assert payloads(decode(absurd, promising, good)) == [b"good"]
     decoder = Decoder(MARKER)
     assert payloads(decoder.feed(absurd + promising + good)) == [b"good"]
+    assert decode(absurd) == [Damage(0, len(absurd), torn=False)], "no frame that was cut short"
+    assert decode(promising) == [Damage(0, len(promising), torn=True)]
 
 
 def test_kinds_of_a_newer_version_are_passed_on() -> None:

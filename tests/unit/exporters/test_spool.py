@@ -97,6 +97,10 @@ def test_the_directory_is_named_for_its_writer_and_locked(writer: SpoolWriter, t
     os.close(fd)
 
 
+def test_nobody_else_may_read_it(writer: SpoolWriter) -> None:
+    assert here(writer).path.stat().st_mode & 0o777 == 0o700
+
+
 def test_rotation_by_size_carries_what_is_open(writer: SpoolWriter) -> None:
     writer.begin(begin(1))
     exchange(writer, 2, body=b"x" * 5000)
