@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import logging
 import sys
 import tempfile
 import time
@@ -42,6 +43,8 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no bench {unknown[0]!r}; there are {', '.join(BENCHES)}")
     need_tools()
+    # A store that is starting, or stopped on purpose, is no news.
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
     machine = describe()
     figures: list[Figure] = []
     for name in arguments.names or BENCHES:

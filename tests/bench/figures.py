@@ -45,7 +45,9 @@ def show(figures: Sequence[Figure], machine: dict[str, str]) -> None:
         table.add_column(heading, justify="left" if heading in ("figure", "ok") else "right")
     for figure in figures:
         table.add_row(*_cells(figure))
-    Console().print(table)
+    console = Console()
+    # In a file or a pipe the lines need no folding.
+    (console if console.is_terminal else Console(width=110)).print(table)
 
 
 def _cells(figure: Figure) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ def measured(tmp: Path, upstream: int, worker_core: int, other_core: int) -> Ite
     """Penstock with recording on, in front of `upstream`. Its output is shown when it does not start."""
     serve = Penstock(
         tmp / "penstock",
-        upstreams={"openai": f"http://127.0.0.1:{upstream}/v1"},
+        upstreams={"openai": {"base_url": f"http://127.0.0.1:{upstream}/v1", "provider": "openai"}},
         prefix=("taskset", "-c", str(other_core)),
     )
     try:
