@@ -118,7 +118,6 @@ async def test_a_refusal_before_the_upload_is_over_is_handed_on_and_stops_it(bod
     async with ScriptedUpstream(refuse, read_body=False) as upstream, calling() as caller:
         response = await caller.send(upstream, source, length)
         assert response.status == 413
-        assert not source.reading, "the source is let go of before the reply is handed on"
         assert await whole(response) == body
         assert caller.pool.open == 0
         assert caller.attempts[0].status == 413
@@ -134,11 +133,18 @@ async def test_a_refusal_of_a_whole_body_closes_the_connection() -> None:
         assert caller.pool.open == 0
 
 
-async def test_a_refusal_reaches_a_caller_who_sends_nothing_more() -> None:
+@pytest.mark.parametrize("body", [b"who?", b"w" * 300_000], ids=["small", "large"])
+async def test_a_refusal_reaches_a_caller_who_sends_nothing_more(body: bytes) -> None:
     source = Endless([b"begin"])
-    async with ScriptedUpstream(reply(401, {}, b"who?"), read_body=False) as upstream, calling() as caller:
+
+    async def refuse(request: Request, conn: Conn) -> None:
+        await until(lambda: source.reading)
+        await reply(401, {}, body)(request, conn)
+
+    async with ScriptedUpstream(refuse, read_body=False) as upstream, calling() as caller:
         response = await caller.send(upstream, source, 100)
-        assert (response.status, await whole(response), source.reading) == (401, b"who?", False)
+        assert not source.reading, "the source is let go of before the reply is handed on"
+        assert (response.status, await whole(response)) == (401, body)
         assert caller.pool.open == 0
 
 

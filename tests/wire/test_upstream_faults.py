@@ -124,13 +124,24 @@ async def test_a_slow_stream_within_its_limits_does_not_time_out() -> None:
 
 
 async def test_a_slow_reader_does_not_time_the_upstream_out() -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=20, idle_s=0.1)
-    async with ScriptedUpstream(sse(["x"] * 5, 0.01)) as upstream, calling() as caller:
+    limits = Timeouts(connect_s=20, first_byte_s=20, idle_s=0.2)
+    begin, rest = asyncio.Event(), asyncio.Event()
+
+    async def script(request: Request, conn: Conn) -> None:
+        await conn.send(head(200, {"Content-Length": "5"}))
+        await begin.wait()
+        await conn.send(b"he")
+        await rest.wait()
+        await conn.send(b"llo")
+
+    async with ScriptedUpstream(script) as upstream, calling() as caller:
         response = await caller.send(upstream, timeouts=limits)
         assert not isinstance(response.body, bytes)
-        await response.body.read()
-        await asyncio.sleep(0.3)
-        assert (await whole(response)).endswith(b"data: [DONE]\n\n")
+        asyncio.get_running_loop().call_later(0.02, begin.set)
+        assert await response.body.read() == b"he"
+        await asyncio.sleep(0.5)
+        rest.set()
+        assert await whole(response) == b"llo"
 
 
 async def test_nobody_listens() -> None:

@@ -97,6 +97,7 @@ async def test_a_waiter_that_leaves_gives_its_turn_to_the_next() -> None:
         calls = [asyncio.create_task(caller.call(upstream, b"%d" % number)) for number in range(4)]
         await until(lambda: len(upstream.requests) == 1 and caller.pool.waiting == 3)
         calls[1].cancel()
+        await until(lambda: caller.pool.waiting == 2)
         held.gate.set()
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(results[1], asyncio.CancelledError)
@@ -107,16 +108,25 @@ async def test_a_waiter_that_is_cancelled_with_its_turn_passes_it_on() -> None:
     """The connection was already given to the waiter, which has not run yet."""
     held = Held()
     async with ScriptedUpstream(held) as upstream, calling(connections_max=1) as caller:
-        first = asyncio.create_task(caller.call(upstream, b"0"))
+        second: asyncio.Task[bytes] | None = None
+
+        async def call_and_cancel_the_second() -> None:
+            await caller.call(upstream, b"0")
+            assert second is not None
+            second.cancel()
+
+        first = asyncio.create_task(call_and_cancel_the_second())
         await until(lambda: len(upstream.requests) == 1)
         second = asyncio.create_task(caller.call(upstream, b"1"))
         await until(lambda: caller.pool.waiting == 1)
         third = asyncio.create_task(caller.call(upstream, b"2"))
         await until(lambda: caller.pool.waiting == 2)
-        first.add_done_callback(lambda _: second.cancel())
         held.gate.set()
         await asyncio.gather(first, second, third, return_exceptions=True)
+        assert second.cancelled()
         assert third.exception() is None
+        assert upstream.bodies == [b"0", b"2"]
+        assert len(upstream.connections) == 1
         await caller.settled()
 
 
@@ -186,13 +196,17 @@ async def test_closing_the_pool_tells_everybody() -> None:
         streaming = asyncio.create_task(caller.call(upstream, target=b"/stream"))
         stalled = asyncio.create_task(caller.call(upstream, target=b"/stall"))
         await caller.call(upstream, target=b"/ok")
-        await until(lambda: len(upstream.requests) == 3 and caller.attempts[0].status == 200)
+        third = asyncio.create_task(caller.call(upstream, target=b"/stall"))
+        await until(lambda: len(upstream.requests) == 4 and caller.attempts[0].status == 200)
+        waiting = asyncio.create_task(caller.call(upstream, target=b"/ok"))
+        await until(lambda: caller.pool.waiting == 1)
         await caller.pool.aclose()
-        results = await asyncio.gather(streaming, stalled, return_exceptions=True)
-        assert [getattr(result, "code", result) for result in results] == ["upstream_cut"] * 2
+        results = await asyncio.gather(streaming, stalled, third, waiting, return_exceptions=True)
+        assert [getattr(result, "code", result) for result in results] == ["upstream_cut"] * 4
         assert caller.pool.open == 0
         with pytest.raises(UpstreamFault):
             await caller.call(upstream)
+        assert len(upstream.connections) == 3
         await until(lambda: upstream.open_connections == 0)
 
 

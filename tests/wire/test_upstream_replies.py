@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.http.message import UpstreamResponse
+from proxy.http.message import Timeouts, UpstreamResponse
 
 from .scripted import (
     Conn,
@@ -189,11 +189,13 @@ async def test_a_cancelled_read_loses_nothing() -> None:
         await conn.send(b"llo")
 
     async with ScriptedUpstream(script) as upstream, calling() as caller:
-        response: UpstreamResponse = await caller.send(upstream)
+        limits = Timeouts(connect_s=20, first_byte_s=20, idle_s=0.2)
+        response: UpstreamResponse = await caller.send(upstream, timeouts=limits)
         assert not isinstance(response.body, bytes)
         assert await response.body.read() == b"he"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(response.body.read(), 0.02)
+        await asyncio.sleep(0.4)  # nobody waits, so the idle timeout does not run
         gate.set()
         assert await whole(response) == b"llo"
         assert caller.pool.idle == 1
