@@ -107,6 +107,7 @@ class Entry:
         "left",
         "record",
         "response_bytes",
+        "response_encoding",
         "response_headers",
         "response_type",
         "status",
@@ -123,6 +124,8 @@ class Entry:
         self.status = 0
         self.response_headers: dict[str, str] = {}
         self.response_type = ""
+        self.response_encoding = ""
+        """The content coding of the reply; what is captured is decoded already."""
         self.response_bytes = 0
         self.first_token_s = 0.0
         self.truncated = False
@@ -140,6 +143,8 @@ class Entry:
             name = name.lower()
             if name == b"content-type":
                 self.response_type = value.decode("latin-1")
+            elif name == b"content-encoding":
+                self.response_encoding = value.decode("latin-1")
             elif name in _KEPT_HEADERS or name.startswith(b"x-ratelimit-"):
                 self.response_headers[name.decode("latin-1")] = value.decode("latin-1")
 

@@ -11,48 +11,41 @@ from .openai.call import Call
 
 TAGS_MAX = 64
 VALUE_CHARS_MAX = 512
+TAGS_CHARS_MAX = 8192
 _NO_CALL = Call()
-_HEADERS = frozenset({b"baggage", b"x-penstock-user", b"x-penstock-session", b"x-penstock-prompt", b"x-penstock-tags"})
+_NOTHING: dict[str, str] = {}
 _SESSION_KEYS = ("session_id", "session", "conversation_id", "thread_id")
 
 
 def identify(exchange: Exchange) -> None:
     """Fill `user`, `session`, `tags`, `prompt_name` and `prompt_version` from the parsed copy and the headers."""
     call = exchange.call or _NO_CALL
+    fields = exchange.fields
     tags = call.labels() if call.metadata is not None else {}
-    if not tags and exchange.fields.keys().isdisjoint(_HEADERS):
-        # The common call says who it is for, or nothing at all.
-        exchange.user = _first(call.safety_identifier, call.user)
-        if call.conversation is not None or call.prompt_cache_key is not None:
-            exchange.session = _first(_conversation(call.conversation), call.prompt_cache_key)
-        if call.prompt.__class__ is not dict:
-            return
-    baggage = exchange.header(b"baggage")
-    carried = parse_baggage(baggage.decode("latin-1")) if baggage else {}
-    exchange.user = _first(
-        call.safety_identifier,
-        call.user,
-        tags.get("user_id"),
-        carried.get("user.id"),
-        _text(exchange, b"x-penstock-user"),
+    baggage = fields.get(b"baggage")
+    carried = parse_baggage(baggage.decode("latin-1")) if baggage else _NOTHING
+    exchange.user = (
+        _label(call.safety_identifier)
+        or _label(call.user)
+        or _label(tags.get("user_id"))
+        or _label(carried.get("user.id"))
+        or _text(fields.get(b"x-penstock-user"))
     )
-    exchange.session = _first(
-        *([tags.get(key) for key in _SESSION_KEYS] if tags else ()),
-        _conversation(call.conversation),
-        carried.get("session.id"),
-        _text(exchange, b"x-penstock-session"),
-        call.prompt_cache_key,
+    exchange.session = (
+        (_session(tags) if tags else "")
+        or _label(_conversation(call.conversation))
+        or _label(carried.get("session.id"))
+        or _text(fields.get(b"x-penstock-session"))
+        or _label(call.prompt_cache_key)
     )
-    prompt = call.prompt if isinstance(call.prompt, dict) else {}
-    name, _, version = _text(exchange, b"x-penstock-prompt").partition("@")
-    exchange.prompt_name = _first(prompt.get("id"), tags.get("prompt_name"), name)
-    exchange.prompt_version = _first(prompt.get("version"), tags.get("prompt_version"), version)
-    header_tags = _text(exchange, b"x-penstock-tags")
+    name, _, version = _text(fields.get(b"x-penstock-prompt")).partition("@")
+    prompt = call.prompt if isinstance(call.prompt, dict) else _NOTHING
+    exchange.prompt_name = _label(prompt.get("id")) or _label(tags.get("prompt_name")) or name
+    exchange.prompt_version = _label(prompt.get("version")) or _label(tags.get("prompt_version")) or version
+    header_tags = _text(fields.get(b"x-penstock-tags"), TAGS_CHARS_MAX)
     if header_tags:
         tags = read_tags(header_tags) | tags
-    if len(tags) > TAGS_MAX:
-        tags = dict(list(tags.items())[:TAGS_MAX])
-    exchange.tags = tags
+    exchange.tags = tags if len(tags) <= TAGS_MAX else dict(list(tags.items())[:TAGS_MAX])
 
 
 def read_tags(text: str) -> dict[str, str]:
@@ -65,11 +58,12 @@ def read_tags(text: str) -> dict[str, str]:
     return tags
 
 
-def _first(*candidates: Any) -> str:
-    for candidate in candidates:
-        if isinstance(candidate, str) and candidate:
-            return candidate[:VALUE_CHARS_MAX]
-    return ""
+def _label(value: Any) -> str:
+    return value[:VALUE_CHARS_MAX] if isinstance(value, str) else ""
+
+
+def _session(tags: dict[str, str]) -> str:
+    return next((_label(tags[key]) for key in _SESSION_KEYS if tags.get(key)), "")
 
 
 def _conversation(value: Any) -> Any:
@@ -77,6 +71,5 @@ def _conversation(value: Any) -> Any:
     return value.get("id") if isinstance(value, dict) else value
 
 
-def _text(exchange: Exchange, name: bytes) -> str:
-    value = exchange.header(name)
-    return value.decode("utf-8", "replace") if value else ""
+def _text(value: bytes | None, chars_max: int = VALUE_CHARS_MAX) -> str:
+    return value.decode("utf-8", "replace")[:chars_max] if value else ""

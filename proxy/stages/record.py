@@ -16,7 +16,7 @@ from ..http.headers import without
 from ..metered import Broken, MeteredBody, MeteredTunnel, Prefixed, tokens
 from ..openai.coding import decode, decoder_for
 from ..openai.meter import StreamMeter, unary_facts
-from ..reply import BodyStream, Reply, Tunnel, header
+from ..reply import BodyStream, Reply, Tunnel
 
 _log = logging.getLogger(__name__)
 
@@ -110,8 +110,8 @@ class Record:
 
     def _streamed(self, entry: Entry, reply: Reply, body: BodyStream) -> Reply:
         exchange = entry.exchange
-        encoding = header(reply.headers, b"content-encoding")
-        decoder = decoder_for(encoding.decode("latin-1")) if encoding else None
+        encoding = entry.response_encoding
+        decoder = decoder_for(encoding) if encoding else None
         metered = _is_event_stream(entry) and (decoder is not None or not encoding)
         # Only a response that was made in the background can be streamed a second time.
         entry.stored_in_background = metered and reads_a_response(exchange.method, exchange.path)
@@ -179,9 +179,8 @@ def _whole(entry: Entry, reply: Reply, body: bytes) -> Reply:
     if body:
         entry.first_token()
     if "json" in entry.response_type:
-        encoding = header(reply.headers, b"content-encoding")
-        decoded = decode(body, encoding.decode("latin-1")) if encoding else None
-        if not encoding or decoded is not None:
+        decoded = decode(body, entry.response_encoding) if entry.response_encoding else None
+        if not entry.response_encoding or decoded is not None:
             plain = decoded.data if decoded is not None else body
             entry.capture(plain)
             entry.facts = unary_facts(entry.exchange.endpoint, plain)
