@@ -44,11 +44,14 @@ class ConfigurationError(Exception):
         self.lines = lines
 
 
-def load(path: Path | None, overrides: Mapping[str, object], environ: Mapping[str, str]) -> Settings:
+def load(
+    path: Path | None, overrides: Mapping[str, object], environ: Mapping[str, str], *, only_store: bool = False
+) -> Settings:
     """The settings of the file at `path` (None: the defaults), with `overrides` on top and secrets from `environ`.
 
     `overrides` go by dotted key, `{"server.port": 4200}`; None among the values means not given. Paths of secrets are
-    relative to the file. Raises `ConfigurationError`.
+    relative to the file. `only_store` leaves all secrets but the store's unresolved: a report needs no upstream's key.
+    Raises `ConfigurationError`.
     """
     source = "the command line" if path is None else str(path)
     document = {} if path is None else _read(path)
@@ -61,7 +64,7 @@ def load(path: Path | None, overrides: Mapping[str, object], environ: Mapping[st
         raise ConfigurationError([f"{source}: {explain(document, error)}"]) from error
     if wrong := faults(settings):
         raise ConfigurationError([f"{source}: {line}" for line in wrong])
-    return _resolve(settings, environ, path.parent if path else Path(), source)
+    return _resolve(settings, environ, path.parent if path else Path(), source, only_store=only_store)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -110,19 +113,22 @@ class _Secrets:
         return secret
 
 
-def _resolve(settings: Settings, environ: Mapping[str, str], folder: Path, source: str) -> Settings:
+def _resolve(
+    settings: Settings, environ: Mapping[str, str], folder: Path, source: str, *, only_store: bool
+) -> Settings:
     secrets = _Secrets(environ, folder)
-    keys = tuple(
-        key.lower() if is_key_hash(key) else hash_key(secrets.header(f"server.keys[{index}]", key))
-        for index, key in enumerate(settings.server.keys)
-    )
-    settings = msgspec.structs.replace(
-        settings,
-        server=msgspec.structs.replace(settings.server, keys=keys),
-        upstreams=tuple(_upstream(index, one, secrets) for index, one in enumerate(settings.upstreams)),
-        otlp=tuple(_otlp(index, one, secrets) for index, one in enumerate(settings.otlp)),
-        store=_store(settings.store, secrets),
-    )
+    settings = msgspec.structs.replace(settings, store=_store(settings.store, secrets))
+    if not only_store:
+        keys = tuple(
+            key.lower() if is_key_hash(key) else hash_key(secrets.header(f"server.keys[{index}]", key))
+            for index, key in enumerate(settings.server.keys)
+        )
+        settings = msgspec.structs.replace(
+            settings,
+            server=msgspec.structs.replace(settings.server, keys=keys),
+            upstreams=tuple(_upstream(index, one, secrets) for index, one in enumerate(settings.upstreams)),
+            otlp=tuple(_otlp(index, one, secrets) for index, one in enumerate(settings.otlp)),
+        )
     if not secrets.missing and not settings.store.clickhouse.startswith(("embedded", "http://", "https://")):
         secrets.missing.append("store.clickhouse: the secret is not an http(s):// address")
     if secrets.missing:

@@ -28,7 +28,7 @@ STORE_STARTS_WITHIN_S = 10.0
 
 def settings_of(path: Path | None, data_dir: str | None) -> Settings:
     """The settings that say where the store is. Raises `ConfigurationError`."""
-    return load(path, {"server.data_dir": data_dir}, os.environ)
+    return load(path, {"server.data_dir": data_dir}, os.environ, only_store=True)
 
 
 def address(settings: Settings, role: Role) -> str:

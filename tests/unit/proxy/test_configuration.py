@@ -277,3 +277,14 @@ def test_ports_that_the_system_chooses_are_never_the_same(loader: Loader) -> Non
 def test_local_servers_with_prices_are_fine(loader: Loader) -> None:
     text = '[[upstreams]]\nname = "local"\nbase_url = "http://127.0.0.1:8000/v1"\n[prices]\n"*" = { input = 0 }'
     assert problems(loader(text)) == []
+
+
+def test_a_report_needs_only_the_store_s_secret(tmp_path: Path) -> None:
+    path = tmp_path / "penstock.toml"
+    path.write_text(EXAMPLE.replace('"embedded" ', '"http://u:env:PASSWORD@db:8123" '))
+    settings = load(path, {}, {"PASSWORD": "p"}, only_store=True)
+    assert settings.store.clickhouse == "http://u:p@db:8123"
+    assert settings.upstreams[0].api_key == "env:OPENAI_API_KEY"
+    with pytest.raises(ConfigurationError) as refused:
+        load(path, {}, {}, only_store=True)
+    assert [line for line in refused.value.lines if "PASSWORD" in line] == refused.value.lines
