@@ -281,7 +281,10 @@ def test_local_servers_with_prices_are_fine(loader: Loader) -> None:
 
 def test_a_report_needs_only_the_store_s_secret(tmp_path: Path) -> None:
     path = tmp_path / "penstock.toml"
-    path.write_text(EXAMPLE.replace('"embedded" ', '"http://u:env:PASSWORD@db:8123" '))
+    path.write_text(
+        '[server]\nkeys = ["env:TEAM_KEY"]\n[store]\nclickhouse = "http://u:env:PASSWORD@db:8123"\n'
+        '[[upstreams]]\nname = "a"\nbase_url = "https://api.openai.com/v1"\napi_key = "env:OPENAI_API_KEY"\n'
+    )
     settings = load(path, {}, {"PASSWORD": "p"}, only_store=True)
     assert settings.store.clickhouse == "http://u:p@db:8123"
     assert settings.upstreams[0].api_key == "env:OPENAI_API_KEY"
