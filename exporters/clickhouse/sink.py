@@ -27,6 +27,8 @@ _ONE_BLOCK: Final = {
     # A retry goes through all views again; each target knows what it already has.
     "insert_deduplicate": 1,
     "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # Spans and generations are written side by side; without it one core waits for the other.
+    "parallel_view_processing": 1,
     # In a cluster: return when the shards have it.
     "distributed_foreground_insert": 1,
 }
