@@ -256,6 +256,10 @@ def test_a_kill_between_counting_and_removing_a_directory(
 ) -> None:
     sink = MemorySink()
     exchange(writer, 1)
+    disk = Refusing(monkeypatch)
+    writer.begin(begin(2))
+    writer.append(record(2))
+    disk.active = False
     writer.close()
 
     def die(self: Path, target: Path) -> Path:
@@ -266,7 +270,7 @@ def test_a_kill_between_counting_and_removing_a_directory(
         with pytest.raises(KeyboardInterrupt):
             drain(tmp_path, sink)
     status = drain(tmp_path, sink)
-    assert (status.accepted, len(sink.records)) == (1, 1)
+    assert (status.accepted, status.dropped, sink.ids) == (2, {"disk_full": 1}, ids(1))
     assert directories(tmp_path / "spool") == []
 
 

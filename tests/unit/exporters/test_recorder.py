@@ -19,9 +19,7 @@ from exporters.record import CallRecord, Feedback, decode_record, encode
 from exporters.recorder import STATUS_FILE, RecorderBusy
 from exporters.sink import Batch, BatchRefused, SinkUnavailable
 from exporters.spool import SpoolWriter
-from tests.unit.exporters.spooled import MemorySink, begin, drain, exchange, here, ids, record, recorder
-
-SMALL = Limits(batch_records_max=2, poll_s=0.01, backoff_max_s=0.01)
+from tests.unit.exporters.spooled import SMALL_BATCHES, MemorySink, begin, drain, exchange, here, ids, record, recorder
 
 
 class Killed(BaseException):
@@ -85,7 +83,7 @@ def test_all_directories_in_one_batch(tmp_path: Path) -> None:
 def test_batches_are_bounded(tmp_path: Path, writer: SpoolWriter) -> None:
     exchange(writer, *range(9))
     sink = MemorySink()
-    drain(tmp_path, sink, limits=SMALL)
+    drain(tmp_path, sink, limits=SMALL_BATCHES)
     assert [len(batch.records) for batch in sink.batches.values()] == [2, 2, 2, 2, 1]
     assert len(set(sink.writes)) == 5
 
@@ -95,6 +93,29 @@ def test_a_batch_is_bounded_in_bytes(tmp_path: Path, writer: SpoolWriter) -> Non
     sink = MemorySink()
     drain(tmp_path, sink, limits=Limits(batch_bytes_max=500_000, poll_s=0.01))
     assert [len(batch.records) for batch in sink.batches.values()] == [2, 2]
+
+
+def test_a_batch_is_bounded_in_bytes_over_many_directories(tmp_path: Path) -> None:
+    writers = [SpoolWriter(tmp_path / "spool", slot) for slot in range(4)]
+    for number, one in enumerate(writers):
+        exchange(one, number, body=b"x" * 300_000)
+    sink = MemorySink()
+    drain(tmp_path, sink, limits=Limits(batch_bytes_max=500_000, poll_s=0.01))
+    assert [len(batch.records) for batch in sink.batches.values()] == [2, 2]
+    for one in writers:
+        one.close()
+
+
+def test_a_directory_that_had_no_turn_keeps_its_place(tmp_path: Path) -> None:
+    writers = [SpoolWriter(tmp_path / "spool", slot) for slot in range(4)]
+    sink = MemorySink()
+    for turn in range(3):
+        for slot, one in enumerate(writers):
+            exchange(one, 10 * turn + slot)
+        drain(tmp_path, sink, limits=SMALL_BATCHES)
+    assert sink.ids == ids(*(10 * turn + slot for turn in range(3) for slot in range(4)))
+    for one in writers:
+        one.close()
 
 
 def test_unavailable_is_tried_again_with_the_same_token(tmp_path: Path, writer: SpoolWriter) -> None:
@@ -274,6 +295,18 @@ def test_an_unreadable_checkpoint_is_kept_aside(tmp_path: Path, writer: SpoolWri
     drain(tmp_path, sink)
     assert sink.ids == ids(1)
     assert (tmp_path / "checkpoints" / "sink-memory.unreadable").read_text() == "{"
+
+
+@pytest.mark.parametrize("lost", ["sink-memory.json", "ledger.json"])
+def test_an_account_that_is_lost_begins_anew(tmp_path: Path, writer: SpoolWriter, lost: str) -> None:
+    sink = MemorySink()
+    exchange(writer, 1, body=b"x" * 4000)
+    drain(tmp_path, sink)
+    (tmp_path / "checkpoints" / lost).unlink()
+    exchange(writer, 2)
+    status = drain(tmp_path, sink)
+    assert sink.ids == ids(1, 2)
+    assert status.sinks[0].spooled == 0
 
 
 def test_only_one_recorder(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Nothing is removed before it was counted and passed, and nothing that may still grow is removed at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporters.checkpoint import SinkState
+from exporters.janitor import Janitor
+from exporters.ledger import Ledger
+from exporters.sink import SinkUnavailable
+from exporters.spool import SpoolWriter
+from exporters.tail import Cursor
+from tests.unit.exporters.spooled import SMALL_BATCHES, MemorySink, drain, exchange, here, ids
+
+
+class Ahead:
+    """A sink that says it has passed everything."""
+
+    name, retries, last_error, oldest_ns = "ahead", 0, "", None
+
+    def __init__(self, writer: SpoolWriter) -> None:
+        self.state = SinkState(cursors={here(writer).name: Cursor(99)})
+
+    def claimed(self, directory: str) -> Cursor | None:
+        return None
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Any:
+    made = SpoolWriter(tmp_path / "spool", 0, segment_bytes_max=4000)
+    yield made
+    made.close()
+
+
+def ledger(root: Path) -> Ledger:
+    return Ledger(root / "spool", root / "ledger.json")
+
+
+def test_what_may_grow_stays_though_a_sink_says_it_is_past_it(tmp_path: Path, writer: SpoolWriter) -> None:
+    exchange(writer, 1, 2, body=b"x" * 4000)
+    Janitor(tmp_path / "spool", ledger(tmp_path), [Ahead(writer)], bytes_max=1).sweep()
+    assert here(writer).segments() == [3]
+
+
+def test_what_was_counted_is_saved_before_it_is_removed(tmp_path: Path, writer: SpoolWriter) -> None:
+    first = ledger(tmp_path)
+    first.advance()
+    first.save()
+    exchange(writer, 1, 2, body=b"x" * 4000)
+    Janitor(tmp_path / "spool", first, [Ahead(writer)], bytes_max=1 << 40).sweep()
+    assert here(writer).segments() == [3]
+    assert ledger(tmp_path).snapshot([], 0).accepted == 2
+
+
+def test_the_quota_spares_what_is_being_written(tmp_path: Path, writer: SpoolWriter) -> None:
+    down = MemorySink(faults=[SinkUnavailable("")] * 99)
+    exchange(writer, 1, 2, 3)
+    (ledger,) = drain(tmp_path, down, bytes_max=1).sinks
+    assert (ledger.spooled, ledger.dropped) == (3, {})
+
+
+def test_the_quota_takes_a_segment_that_a_sink_is_in_the_middle_of(tmp_path: Path) -> None:
+    writer = SpoolWriter(tmp_path / "spool", 0)
+    exchange(writer, *range(5))
+    writer.close()
+    sink = MemorySink(faults=[None, SinkUnavailable("")])
+    (ledger,) = drain(tmp_path, sink, limits=SMALL_BATCHES).sinks
+    assert (ledger.exported, ledger.spooled) == (2, 3)
+    sink.faults = [SinkUnavailable("")] * 9
+    (ledger,) = drain(tmp_path, sink, limits=SMALL_BATCHES, bytes_max=1).sinks
+    assert (ledger.exported, ledger.dropped) == (2, {"quota": 3})
+    sink.faults = []
+    (ledger,) = drain(tmp_path, sink, limits=SMALL_BATCHES).sinks
+    assert (sink.ids, ledger.dropped) == (ids(0, 1), {"quota": 3})
