@@ -15,6 +15,8 @@ from exporters.recorder import Recorder
 from exporters.sink import Batch, Sink
 from exporters.spool import SpoolWriter
 
+FOR_EVER = 100_000
+"""More faults than a test has time for."""
 SMALL_BATCHES = Limits(batch_records_max=2, poll_s=0.01, backoff_max_s=0.01)
 
 

@@ -13,7 +13,7 @@ from exporters.ledger import Ledger
 from exporters.sink import SinkUnavailable
 from exporters.spool import SpoolWriter
 from exporters.tail import Cursor
-from tests.unit.exporters.spooled import SMALL_BATCHES, MemorySink, drain, exchange, here, ids
+from tests.unit.exporters.spooled import FOR_EVER, SMALL_BATCHES, MemorySink, drain, exchange, here, ids
 
 
 class Ahead:
@@ -56,7 +56,7 @@ def test_what_was_counted_is_saved_before_it_is_removed(tmp_path: Path, writer: 
 
 
 def test_the_quota_spares_what_is_being_written(tmp_path: Path, writer: SpoolWriter) -> None:
-    down = MemorySink(faults=[SinkUnavailable("")] * 99)
+    down = MemorySink(faults=[SinkUnavailable("")] * FOR_EVER)
     exchange(writer, 1, 2, 3)
     (ledger,) = drain(tmp_path, down, bytes_max=1).sinks
     assert (ledger.spooled, ledger.dropped) == (3, {})
@@ -66,10 +66,10 @@ def test_the_quota_takes_a_segment_that_a_sink_is_in_the_middle_of(tmp_path: Pat
     writer = SpoolWriter(tmp_path / "spool", 0)
     exchange(writer, *range(5))
     writer.close()
-    sink = MemorySink(faults=[None, SinkUnavailable("")])
+    sink = MemorySink(faults=[None] + [SinkUnavailable("")] * FOR_EVER)
     (ledger,) = drain(tmp_path, sink, limits=SMALL_BATCHES).sinks
     assert (ledger.exported, ledger.spooled) == (2, 3)
-    sink.faults = [SinkUnavailable("")] * 9
+    sink.faults = [SinkUnavailable("")] * FOR_EVER
     (ledger,) = drain(tmp_path, sink, limits=SMALL_BATCHES, bytes_max=1).sinks
     assert (ledger.exported, ledger.dropped) == (2, {"quota": 3})
     sink.faults = []

@@ -15,7 +15,7 @@ from exporters.layout import directories
 from exporters.record import encode
 from exporters.sink import SinkUnavailable
 from exporters.spool import SpoolWriter
-from tests.unit.exporters.spooled import MemorySink, begin, drain, exchange, here, ids, record
+from tests.unit.exporters.spooled import FOR_EVER, MemorySink, begin, drain, exchange, here, ids, record
 from tests.unit.exporters.test_spool import Clock, Refusing
 
 
@@ -213,7 +213,7 @@ def test_killed_on_a_full_disk(tmp_path: Path, writer: SpoolWriter, monkeypatch:
 def test_the_quota_drops_the_oldest_and_counts_for_each_sink(
     tmp_path: Path, writer: SpoolWriter, caplog: pytest.LogCaptureFixture
 ) -> None:
-    down, up = MemorySink("down", [SinkUnavailable("")] * 99), MemorySink("up")
+    down, up = MemorySink("down", [SinkUnavailable("")] * FOR_EVER), MemorySink("up")
     exchange(writer, *range(6), body=b"x" * 4000)
     assert here(writer).segments() == [1, 2, 3, 4, 5, 6, 7]
     status = drain(tmp_path, down, up, bytes_max=100_000)
@@ -230,7 +230,7 @@ def test_the_quota_drops_the_oldest_and_counts_for_each_sink(
 
 
 def test_the_quota_takes_a_finished_directory_whole(tmp_path: Path, writer: SpoolWriter) -> None:
-    down = MemorySink(faults=[SinkUnavailable("")] * 99)
+    down = MemorySink(faults=[SinkUnavailable("")] * FOR_EVER)
     exchange(writer, 1, 2, 3)
     writer.close()
     drain(tmp_path, down)
@@ -242,7 +242,7 @@ def test_the_quota_takes_a_finished_directory_whole(tmp_path: Path, writer: Spoo
 
 
 def test_segments_removed_by_hand_are_counted(tmp_path: Path, writer: SpoolWriter) -> None:
-    down = MemorySink(faults=[SinkUnavailable("")] * 99)
+    down = MemorySink(faults=[SinkUnavailable("")] * FOR_EVER)
     exchange(writer, *range(4), body=b"x" * 4000)
     drain(tmp_path, down)
     os.unlink(here(writer).segment(2))
