@@ -45,6 +45,10 @@ class TraceParent(NamedTuple):
         return bool(self.flags & _SAMPLED)
 
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The two bits of RFC 9562's variant, over a random digit."""
+
+
 def parse_traceparent(header: bytes | None) -> TraceParent | None:
     """None when there is no header or when it is not a valid one. A later version is read by the rules of this one."""
     if header is None or (found := _traceparent(header)) is None:
@@ -89,14 +93,35 @@ def parse_baggage(header: str) -> dict[str, str]:
     return found
 
 
+class _Randomness:
+    """The kernel's random bytes, fetched by the page: an id then costs no system call. Processes are never forked."""
+
+    def __init__(self) -> None:
+        self._page = ""
+        self._used = 0
+
+    def digits(self, count: int) -> str:
+        """`count` hex digits that were never handed out before."""
+        start = self._used
+        end = start + count
+        if end > len(self._page):
+            self._page = os.urandom(2048).hex()
+            start, end = 0, count
+        self._used = end
+        return self._page[start:end]
+
+
+_digits = _Randomness().digits
+
+
 def new_trace_id() -> str:
     """32 random hex digits, never all zero."""
-    return (os.urandom(16).hex()).replace("0" * 32, "1" * 32)
+    return _digits(32).replace("0" * 32, "1" * 32)
 
 
 def new_span_id() -> str:
     """16 random hex digits, never all zero."""
-    return (os.urandom(8).hex()).replace("0" * 16, "1" * 16)
+    return _digits(16).replace("0" * 16, "1" * 16)
 
 
 def new_request_id(now_ns: int) -> str:
@@ -106,5 +131,5 @@ def new_request_id(now_ns: int) -> str:
     """
     milliseconds, rest = divmod(now_ns, 1_000_000)
     fraction = rest * 4096 // 1_000_000
-    random = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    return f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}7{fraction:03x}{random | 0x8000_0000_0000_0000:016x}"
+    random = _digits(16)
+    return f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}7{fraction:03x}{_VARIANT[random[0]]}{random[1:]}"

@@ -22,6 +22,8 @@ from .stages.authenticate import KeyId, check
 _log = logging.getLogger(__name__)
 
 FEEDBACK_BYTES_MAX = 1024 * 1024
+_YOUNG_S = 3.0
+_LOOK_AGAIN_S = 0.25
 
 Lookup = Callable[[str], Mapping[str, Any] | None]
 """Finds one request in the store by its id or response id. Blocks; raises `LookupFailed`."""
@@ -125,7 +127,7 @@ class Own:
         if record is not None:
             return _json(200, summary(record))
         try:
-            found = await asyncio.to_thread(self.lookup, wanted)
+            found = await self._look_up(wanted)
         except LookupFailed as error:
             raise Overload(
                 f"The store cannot be asked now: {error}", code="store_unavailable", retry_after_s=2
@@ -137,6 +139,24 @@ class Own:
                 status=404,
             )
         return _json(200, found)
+
+    async def _look_up(self, wanted: str) -> Mapping[str, Any] | None:
+        """From the store. A call that has just ended may still be on its way there, so a young id is waited for."""
+        patience = _YOUNG_S / _LOOK_AGAIN_S if 0 <= time.time() - _made_at_s(wanted) < _YOUNG_S else 0
+        while True:
+            found = await asyncio.to_thread(self.lookup, wanted)
+            if found is not None or patience <= 0:
+                return found
+            patience -= 1
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+def _made_at_s(request_id: str) -> float:
+    """Unix time of a request id, which begins with it in milliseconds; 0 for other text."""
+    try:
+        return int(request_id[:12], 16) / 1000 if len(request_id) == 32 else 0.0
+    except ValueError:
+        return 0.0
 
 
 def summary(record: CallRecord) -> dict[str, Any]:

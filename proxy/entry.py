@@ -29,8 +29,9 @@ class Spool(Protocol):
     def feedback(self, feedback: Feedback) -> bool: ...
 
 
-RECENT_MAX = 2000
-"""Sealed records that a worker remembers, so that a caller can ask for its call at once."""
+RECENT_MAX = 100
+"""Sealed records that a worker remembers, so that a caller can ask for its call at once. Few, as they would otherwise
+be the worker's whole memory; the store has the others within two seconds."""
 
 
 class Recent(OrderedDict[str, CallRecord]):

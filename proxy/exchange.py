@@ -89,6 +89,8 @@ class Exchange:
     query: str
     """Without the question mark; "" when there is none."""
     headers: RawHeaders
+    names: list[bytes]
+    """The lower-case names of `headers`, one for one."""
     fields: dict[bytes, bytes]
     """The first value of each header field by its lower-case name, for those who look for one."""
     body: RequestBody

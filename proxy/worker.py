@@ -50,6 +50,7 @@ async def serve(job: Job) -> None:
     ticking = asyncio.ensure_future(_tick(spool))
     app.claims.forget_old()
     gc.freeze()  # what was made until now lives as long as the process
+    gc.set_threshold(20_000, 50, 50)  # exchanges make no cycles, so a collection seldom finds anything
     announce_ready(job)
     try:
         await stop.wait()

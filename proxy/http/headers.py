@@ -21,19 +21,26 @@ _NOT_TO_UPSTREAM = _HOP_BY_HOP | {b"host", b"content-length", b"expect"}
 """Host and framing are the connection's own; 100-continue is answered by the server itself."""
 
 
-def to_upstream(headers: RawHeaders, without: frozenset[bytes] = frozenset()) -> RawHeaders:
-    """The caller's fields that go on, in their order and spelling: not `x-penstock-*`, nor those in `without`."""
+def to_upstream(headers: RawHeaders, names: list[bytes], without: frozenset[bytes] = frozenset()) -> RawHeaders:
+    """The caller's fields that go on, in their order and spelling: not `x-penstock-*`, nor those in `without`.
+
+    `names` are the lower-case names of `headers`, one for one.
+    """
     dropped = _NOT_TO_UPSTREAM | without if without else _NOT_TO_UPSTREAM
-    named = [(field[0].lower(), field) for field in headers]
-    dropped = _with_nominated(dropped, named)
-    return [field for name, field in named if name not in dropped and name[:11] != b"x-penstock-"]
+    if b"connection" in names:
+        dropped |= _nominated(headers)
+    return [
+        field for name, field in zip(names, headers, strict=True) if name not in dropped and name[:11] != b"x-penstock-"
+    ]
 
 
 def to_caller(headers: RawHeaders) -> RawHeaders:
     """The upstream's fields that go back. Content-Length stays: it is true as long as the body is unchanged."""
-    named = [(field[0].lower(), field) for field in headers]
-    dropped = _with_nominated(_HOP_BY_HOP, named)
-    return [field for name, field in named if name not in dropped]
+    names = [name.lower() for name, _ in headers]
+    if _HOP_BY_HOP.isdisjoint(names):
+        return headers
+    dropped = _HOP_BY_HOP | _nominated(headers) if b"connection" in names else _HOP_BY_HOP
+    return [field for name, field in zip(names, headers, strict=True) if name not in dropped]
 
 
 def without(headers: RawHeaders, *names: bytes) -> RawHeaders:
@@ -41,19 +48,9 @@ def without(headers: RawHeaders, *names: bytes) -> RawHeaders:
     return [field for field in headers if field[0].lower() not in names]
 
 
-def first_values(headers: RawHeaders) -> dict[bytes, bytes]:
-    """The first value of each field, by lower-case name."""
-    fields: dict[bytes, bytes] = {}
-    for name, value in headers:
-        fields.setdefault(name.lower(), value)
-    return fields
-
-
-def _with_nominated(dropped: frozenset[bytes], named: list[tuple[bytes, tuple[bytes, bytes]]]) -> frozenset[bytes]:
-    """`dropped` and the fields that a Connection field declares hop-by-hop. What an exchange needs to be understood
-    cannot be nominated away."""
-    for name, (_, value) in named:
-        if name == b"connection":
-            nominated = {token.strip().lower() for token in value.split(b",")}
-            dropped |= nominated - {b"", b"host", b"content-length", b"authorization", b"content-type"}
-    return dropped
+def _nominated(headers: RawHeaders) -> frozenset[bytes]:
+    """Fields that a Connection field declares hop-by-hop. What an exchange needs to be understood cannot be nominated
+    away."""
+    tokens = b",".join(value for name, value in headers if name.lower() == b"connection").split(b",")
+    nominated = frozenset(token.strip().lower() for token in tokens)
+    return nominated - {b"", b"host", b"content-length", b"authorization", b"content-type"}

@@ -23,7 +23,6 @@ from ..errors import ClientFault, ClientGone, PenstockError, UpstreamFault
 from ..exchange import Exchange, RequestBody
 from ..openai.call import PATHS
 from ..reply import BodyStream, RawHeaders, Reply, header
-from .headers import first_values
 from .websocket import bridge
 
 _log = logging.getLogger(__name__)
@@ -90,9 +89,10 @@ class Server(web.Server):
         message = request._message  # the public properties decode the target, which must stay as it came
         path, _, query = message.path.partition("?")
         headers: RawHeaders = list(message.raw_headers)
+        names = [name.lower() for name, _ in headers]
+        fields = dict(zip(reversed(names), [value for _, value in reversed(headers)], strict=True))
         now_ns = time.time_ns()
         request_id = new_request_id(now_ns)
-        fields = first_values(headers)
         trace = parse_traceparent(fields.get(b"traceparent"))
         tracestate = fields.get(b"tracestate") if trace else None
         return Exchange(
@@ -107,6 +107,7 @@ class Server(web.Server):
             path=path,
             query=query,
             headers=headers,
+            names=names,
             fields=fields,
             body=self._body(request, fields),
             endpoint=PATHS.get(path, "other") if message.method == "POST" else "other",

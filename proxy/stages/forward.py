@@ -33,6 +33,7 @@ class Route:
     name: str
     provider: str
     origin: Origin
+    host: tuple[bytes, bytes]
     base_path: bytes
     models: tuple[str, ...]
     authorization: bytes | None
@@ -54,6 +55,7 @@ class Route:
             name=upstream.name,
             provider=upstream.provider or provider_of(upstream.base_url),
             origin=origin,
+            host=(b"Host", origin.authority),
             base_path=parts.path.rstrip("/").encode(),
             models=upstream.models,
             authorization=f"Bearer {upstream.api_key}".encode() if upstream.api_key else None,
@@ -170,8 +172,8 @@ def _target(route: Route, exchange: Exchange) -> bytes:
 
 def _headers(route: Route, exchange: Exchange) -> RawHeaders:
     drop = route.authorization is not None or exchange.caller_authorization_is_ours
-    headers = to_upstream(exchange.headers, _AUTHORIZATION if drop else frozenset())
-    headers.insert(0, (b"Host", route.origin.authority))
+    headers = to_upstream(exchange.headers, exchange.names, _AUTHORIZATION if drop else frozenset())
+    headers.insert(0, route.host)
     if route.authorization is not None:
         headers.append((b"Authorization", route.authorization))
     if exchange.parent_span_id:

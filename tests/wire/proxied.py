@@ -25,6 +25,9 @@ class Proxied:
     port: int
     spool: SpoolWriter
     lookups: list[str] = field(default_factory=list)
+    """What the store was asked for."""
+    arrives_at_lookup: int = 0
+    """The store knows a request from this lookup on; 0: never."""
 
     @property
     def url(self) -> str:
@@ -80,16 +83,17 @@ async def proxied(
         **settings,
     )
     spool = SpoolWriter(tmp_path / "spool", 0)
-    lookups: list[str] = []
 
-    def lookup(wanted: str) -> None:
-        lookups.append(wanted)
+    def lookup(wanted: str) -> dict[str, str] | None:
+        proxy.lookups.append(wanted)
+        return {"request_id": wanted} if len(proxy.lookups) == proxy.arrives_at_lookup else None
 
     app = build(made, spool, lookup)
     listening = socket.create_server(("127.0.0.1", 0))
     listener = await loop.create_server(app.server, sock=listening)
+    proxy = Proxied(app, listening.getsockname()[1], spool)
     try:
-        yield Proxied(app, listening.getsockname()[1], spool, lookups)
+        yield proxy
     finally:
         listener.close()
         await app.server.shutdown(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from exporters.frames import Kind
 from exporters.record import decode_feedback
+from exporters.trace_context import new_request_id
 from tests.wire.proxied import Proxied, proxied
 from tests.wire.scripted import ScriptedUpstream, json_reply
 from tests.wire.test_refusals import DIGEST, KEY
@@ -44,6 +46,18 @@ async def test_a_call_can_be_asked_for_as_soon_as_it_ended(tmp_path: Path) -> No
     assert reply.headers["x-penstock-tokens"] == "input=19, output=10"
     assert (missing.status_code, missing.json()["error"]["code"]) == (404, "request_not_found")
     assert proxy.lookups == ["0123"]
+
+
+async def test_a_call_that_is_on_its_way_to_the_store_is_waited_for(tmp_path: Path) -> None:
+    young = new_request_id(time.time_ns())
+    old = new_request_id(time.time_ns() - 60_000_000_000)
+    async with proxied(tmp_path, "http://127.0.0.1:9") as proxy:
+        proxy.arrives_at_lookup = 3
+        found = await ask(proxy, "GET", f"/penstock/requests/{young}")
+        missing = await ask(proxy, "GET", f"/penstock/requests/{old}")
+    assert (found.status_code, found.json()) == (200, {"request_id": young})
+    assert missing.status_code == 404
+    assert proxy.lookups == [young, young, young, old]
 
 
 async def test_feedback_goes_into_the_spool(tmp_path: Path) -> None:

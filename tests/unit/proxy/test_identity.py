@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from proxy.exchange import Exchange, RequestBody
-from proxy.http.headers import first_values
 from proxy.identity import TAGS_MAX, VALUE_CHARS_MAX, identify, read_tags
 from proxy.openai.call import read_call
 
@@ -27,7 +26,8 @@ def identified(body: dict[str, Any] | None = None, **headers: str) -> Exchange:
         path="/v1/chat/completions",
         query="",
         headers=raw,
-        fields=first_values(raw),
+        names=[name.lower() for name, _ in raw],
+        fields={name.lower(): value for name, value in reversed(raw)},
         body=RequestBody(None, 0, 0),
         endpoint="chat",
     )
