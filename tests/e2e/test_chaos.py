@@ -35,6 +35,9 @@ PARTS = {
     "store": "exporters.clickhouse.embedded",
     "supervisor": "",
 }
+AIMED_SHARE = 0.7
+"""Of the kills of recorder and store: while a batch is being inserted, which is a small part of the time."""
+INSERT_S = 0.08
 SETTLED_WITHIN_S = 60.0
 
 
@@ -133,6 +136,18 @@ def chaotic(upstream: str, tmp_path: Path) -> Iterator[Penstock]:
             proxy.stop()
 
 
+def wait_for_insert(proxy: Penstock, delay_s: float) -> None:
+    """Return `delay_s` after a batch is on its way to the store: the moment that could lose or double it."""
+    checkpoint = proxy.data_dir / "checkpoints" / "sink-clickhouse.json"
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError):
+            if b'"intent":{' in checkpoint.read_bytes():
+                break
+        time.sleep(0.0005)
+    time.sleep(delay_s)
+
+
 async def kill(proxy: Penstock, part: str, chance: random.Random) -> None:
     """SIGKILL one living process of that part; a supervisor is started again, the others start by themselves."""
     if part == "supervisor":
@@ -141,6 +156,8 @@ async def kill(proxy: Penstock, part: str, chance: random.Random) -> None:
         return
     found = await asyncio.to_thread(until, lambda: proxy.child(PARTS[part]), bool, 20.0)
     assert found, f"there is no {part} any more:\n{proxy.output()[-3000:]}"
+    if part in ("recorder", "store") and chance.random() < AIMED_SHARE:
+        await asyncio.to_thread(wait_for_insert, proxy, chance.uniform(0.0, INSERT_S))
     with contextlib.suppress(psutil.NoSuchProcess):
         chance.choice(found).kill()
 
