@@ -58,7 +58,11 @@ class SpoolWriter:
         segment_age_max_s: float = 60.0,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
+        defer: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
+        """`defer` runs what it is given a moment later (an event loop's `call_soon`): the marks of one turn are then
+        written together, or with the next record. None writes each mark at once.
+        """
         self._root = root
         self._slot = slot
         self._fsync = fsync
@@ -72,6 +76,9 @@ class SpoolWriter:
         self.dropped: Counter[str] = Counter()
         """By reason: disk_full, io_error, too_large."""
         self._open: dict[str, bytes] = {}
+        self._defer = defer
+        self._held: list[str] = []
+        """Open exchanges whose marks wait for the end of this turn."""
         self._unmarked: set[str] = set()
         self._traceless = Stats()
         self._directory: layout.SpoolDirectory | None = None
@@ -112,9 +119,27 @@ class SpoolWriter:
         if self._fd < 0:
             self._reopen()  # Before this exchange is open, or the new segment would name it already.
         self._open[begin.request_id] = payload
-        if self._write(Kind.BEGIN, payload) is None:
+        self._held.append(begin.request_id)
+        if self._defer is None or self._fd < 0:
+            return self.flush()
+        if len(self._held) == 1:
+            self._defer(self.flush)
+        return True
+
+    def flush(self) -> bool:
+        """Write the marks that wait. False when only memory (and `stats`) knows of these exchanges."""
+        held, self._held = self._held, []
+        if not held:
             return True
-        self._unmarked.add(begin.request_id)
+        reason = self._write(self._marks(held)) if self._fd >= 0 else "no segment"
+        return reason is None or self._leave_unmarked(held)
+
+    def _marks(self, held: list[str]) -> bytes:
+        assert self._directory is not None
+        return b"".join([frame(self._directory.marker, Kind.BEGIN, self._open[name]) for name in held])
+
+    def _leave_unmarked(self, held: list[str]) -> Literal[False]:
+        self._unmarked.update(held)
         self._put_stats(self._traceless)
         return False
 
@@ -123,7 +148,7 @@ class SpoolWriter:
         payload = encode(record)
         if len(payload) > FRAME_BYTES_MAX:
             payload = encode(msgspec.structs.replace(record, request_body=None, response_body=None, truncated=True))
-        reason = self._write(Kind.RECORD, payload)
+        reason = self._put(Kind.RECORD, payload)
         self._open.pop(record.request_id, None)
         unmarked = record.request_id in self._unmarked
         if unmarked:
@@ -147,9 +172,25 @@ class SpoolWriter:
             self._rotation_due = True  # The next segment's head will not name it, which is how it is known as dropped.
         return False
 
+    def _put(self, kind: int, payload: bytes) -> str | None:
+        """A frame, behind the marks that wait: one write for all. None when it is in a segment, else why it is not."""
+        if len(payload) > FRAME_BYTES_MAX:
+            return "too_large"
+        if self._fd < 0 and not self._reopen():
+            return _reason(self._last_errno)
+        assert self._directory is not None
+        start = header(self._directory.marker, kind, payload)
+        if not self._held:
+            return self._write(start, payload)
+        held, self._held = self._held, []
+        reason = self._write(self._marks(held) + start, payload)
+        if reason is not None:
+            self._leave_unmarked(held)
+        return reason
+
     def feedback(self, feedback: Feedback) -> bool:
         """Write a piece of feedback. False when it was dropped: tell the caller, who may try again."""
-        reason = self._write(Kind.FEEDBACK, encode(feedback))
+        reason = self._put(Kind.FEEDBACK, encode(feedback))
         if reason is not None:
             self.dropped["feedback_" + reason] += 1
         return reason is None
@@ -169,6 +210,7 @@ class SpoolWriter:
         """Let go of the directory. Exchanges still open will be recorded as interrupted. Safe to call again."""
         if self._closed:
             return
+        self.flush()
         self._closed = True
         if self._syncer:
             self._syncer.shutdown(wait=True)
@@ -184,15 +226,9 @@ class SpoolWriter:
 
     # Writing
 
-    def _write(self, kind: int, payload: bytes) -> str | None:
-        """None when the frame is in the segment, else why it is not."""
-        if len(payload) > FRAME_BYTES_MAX:
-            return "too_large"
-        if self._fd < 0 and not self._reopen():
-            return _reason(self._last_errno)
-        assert self._directory is not None
-        start = header(self._directory.marker, kind, payload)
-        size = HEADER.size + len(payload)
+    def _write(self, start: bytes, payload: bytes = b"") -> str | None:
+        """None when both pieces are in the open segment, else why they are not."""
+        size = len(start) + len(payload)
         try:
             written = os.writev(self._fd, (start, payload))
             if written != size:
@@ -294,6 +330,7 @@ class SpoolWriter:
 
     def _rotate(self) -> bool:
         assert self._directory is not None
+        self.flush()
         try:
             fd, size = self._create_segment(self._directory, self._number + 1)
         except OSError as error:

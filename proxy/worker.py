@@ -42,6 +42,7 @@ async def serve(job: Job) -> None:
         fsync=settings.spool.fsync,
         segment_bytes_max=settings.spool.segment_bytes_max,
         segment_age_max_s=settings.spool.segment_age_max_s,
+        defer=loop.call_soon,
     )
     app = build(settings, spool, lookup(job.store_url))
     listeners = [

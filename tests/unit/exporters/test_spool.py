@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ class Refusing:
         if not self.active:
             return self.real(fd, buffers)
         if self.half:
-            return self.real(fd, (buffers[0], buffers[1][:5]))
+            data = b"".join(buffers)
+            return self.real(fd, (data[: len(data) // 2],))
         raise OSError(self.number, os.strerror(self.number))
 
     def write(self, fd: int, data: bytes) -> int:
@@ -241,3 +243,65 @@ def test_feedback_and_close(writer: SpoolWriter) -> None:
     writer.close()
     writer.tick()
     assert [piece.kind for piece in frames(writer, 1) if isinstance(piece, Frame)] == [Kind.HEAD, Kind.FEEDBACK]
+
+
+@pytest.fixture
+def turns() -> list[Callable[[], object]]:
+    """What the writer asked to be run at the end of the turn."""
+    return []
+
+
+@pytest.fixture
+def deferring(tmp_path: Path, clock: Clock, turns: list[Callable[[], object]]) -> Iterator[SpoolWriter]:
+    made = SpoolWriter(tmp_path / "deferring", 1, monotonic=clock, defer=turns.append)
+    yield made
+    made.close()
+
+
+def test_marks_of_one_turn_are_written_together(deferring: SpoolWriter, turns: list[Callable[[], object]]) -> None:
+    deferring.begin(begin(1))
+    deferring.begin(begin(2))
+    assert shape(deferring, 1) == ["HEAD"]
+    assert len(turns) == 1
+    turns.pop()()
+    assert shape(deferring, 1) == ["HEAD", "BEGIN req-1", "BEGIN req-2"]
+    deferring.begin(begin(3))
+    assert len(turns) == 1
+
+
+def test_a_record_takes_the_waiting_marks_along(deferring: SpoolWriter, turns: list[Callable[[], object]]) -> None:
+    deferring.begin(begin(1))
+    deferring.begin(begin(2))
+    deferring.append(record(1))
+    turns.pop()()
+    assert shape(deferring, 1) == ["HEAD", "BEGIN req-1", "BEGIN req-2", "RECORD req-1"]
+
+
+@pytest.mark.parametrize("end", ["close", "rotate"])
+def test_waiting_marks_survive_the_end_of_a_segment(deferring: SpoolWriter, clock: Clock, end: str) -> None:
+    exchange(deferring, 1)
+    deferring.begin(begin(2))
+    if end == "close":
+        deferring.close()
+    else:
+        clock.now_s = 61
+        deferring.tick()
+        assert shape(deferring, 2) == ["HEAD", "CARRY req-2"]
+    assert shape(deferring, 1) == ["HEAD", "BEGIN req-1", "RECORD req-1", "BEGIN req-2"]
+
+
+@pytest.mark.parametrize("by", ["turn", "record"])
+def test_marks_that_the_disk_refuses_are_in_the_stats(
+    deferring: SpoolWriter, turns: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    stats = here(deferring).path / "stats"
+    deferring.begin(begin(1))
+    deferring.begin(begin(2))
+    disk = Refusing(monkeypatch)
+    if by == "turn":
+        turns.pop()()
+        assert read_stats(stats) == Stats(open=2)
+    assert not deferring.append(record(1))
+    assert read_stats(stats) == Stats(open=1, disk_full=1)
+    disk.active = False
+    assert shape(deferring, 1) == ["HEAD"]
