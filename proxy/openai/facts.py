@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from .document import read_object
-from .usage import Usage, read_usage
+from .usage import TOKENS_MAX, Usage, read_usage
 
 if TYPE_CHECKING:
     from ..exchange import Endpoint
@@ -66,12 +66,58 @@ class _Reply(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Reply).decode
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=TOKENS_MAX)]
+
+
+class _InputDetails(msgspec.Struct):
+    cached_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    image_tokens: _Count | None = None
+
+
+class _OutputDetails(msgspec.Struct):
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+
+
+class _OrdinaryUsage(msgspec.Struct, forbid_unknown_fields=True):
+    prompt_tokens: _Count
+    completion_tokens: _Count
+    total_tokens: int
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _OrdinaryChoice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _OrdinaryReply(msgspec.Struct):
+    """A chat completion exactly as OpenAI sends it: decoded into its types at once, in half the time."""
+
+    id: str
+    model: str
+    choices: list[_OrdinaryChoice]
+    usage: _OrdinaryUsage
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+    error: None = None
+    detail: None = None
+    message: None = None
+
+
+_decode_ordinary = msgspec.json.Decoder(_OrdinaryReply).decode
+_NOTHING_GIVEN, _NOTHING_SPENT = _InputDetails(), _OutputDetails()
+
 
 def unary_facts(endpoint: Endpoint, body: bytes) -> Facts:
     """The facts of a reply that is one JSON object (decoded, without a content coding). Never raises.
 
     Of a large embeddings reply only the end is read: the numbers come after the vectors.
     """
+    if endpoint == "chat" and (facts := _ordinary(body)) is not None:
+        return facts
     if endpoint == "embeddings" and len(body) > _TAIL_FROM and (facts := _after_vectors(body)) is not None:
         return facts
     try:
@@ -88,6 +134,36 @@ def unary_facts(endpoint: Endpoint, body: bytes) -> Facts:
         or _ending(reply.status, reply.incomplete_details, [item.type for item in reply.output or ()]),
         text(reply.system_fingerprint),
         *_error(reply.error, reply.detail, reply.message),
+    )
+
+
+def _ordinary(body: bytes) -> Facts | None:
+    """The facts of a reply that is in no way unusual; None for all others, which are read with more patience."""
+    try:
+        reply = _decode_ordinary(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    usage = reply.usage
+    spent = usage.completion_tokens_details or _NOTHING_SPENT
+    if usage.total_tokens != usage.prompt_tokens + usage.completion_tokens:
+        return None
+    given = usage.prompt_tokens_details or _NOTHING_GIVEN
+    return Facts(
+        Usage(
+            usage.prompt_tokens,
+            given.cached_tokens,
+            given.cache_write_tokens,
+            usage.completion_tokens,
+            spent.reasoning_tokens,
+            given.audio_tokens,
+            spent.audio_tokens,
+            given.image_tokens,
+        ),
+        (reply.service_tier or "")[:TEXT_MAX],
+        reply.id[:TEXT_MAX],
+        reply.model[:TEXT_MAX],
+        tuple([choice.finish_reason[:TEXT_MAX] for choice in reply.choices if choice.finish_reason]),
+        (reply.system_fingerprint or "")[:TEXT_MAX],
     )
 
 

@@ -117,3 +117,46 @@ def test_never_raises(body: bytes) -> None:
 @given(st.dictionaries(st.sampled_from([*CHAT, "error", "status", "incomplete_details", "output", "detail"]), JSON))
 def test_a_decoded_reply_gives_the_same_facts(reply: dict[str, Any]) -> None:
     assert facts_of(json.loads(json.dumps(reply))) == unary_facts("chat", json.dumps(reply).encode())
+
+
+COUNTS = st.none() | st.integers(-1, 50) | st.sampled_from([10**12, 10**13, 1.0, "5", True])
+DETAILS = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "reasoning_tokens", "x"]),
+    COUNTS,
+)
+USAGES = st.fixed_dictionaries(
+    {"prompt_tokens": COUNTS, "completion_tokens": COUNTS},
+    optional={
+        "total_tokens": COUNTS,
+        "prompt_tokens_details": DETAILS,
+        "completion_tokens_details": DETAILS,
+        "prompt_cache_hit_tokens": COUNTS,
+        "reasoning_tokens": COUNTS,
+    },
+)
+ORDINARY = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from(["chatcmpl-1", "x" * 999, None]),
+        "model": st.sampled_from(["gpt-5", None]),
+        "choices": st.lists(
+            st.fixed_dictionaries({"finish_reason": st.sampled_from(["stop", "", None, "length", 5])}), max_size=2
+        ),
+        "usage": USAGES,
+    },
+    optional={
+        "service_tier": st.sampled_from(["default", None, 5]),
+        "system_fingerprint": st.sampled_from(["fp", None]),
+        "error": st.sampled_from([None, {"code": "bad", "message": "No."}]),
+        "status": st.sampled_from([None, "completed"]),
+        "detail": st.sampled_from([None, "No."]),
+    },
+)
+
+
+@given(ORDINARY, st.booleans())
+def test_the_quick_way_reads_what_the_patient_way_reads(reply: dict[str, Any], sums: bool) -> None:
+    usage = reply["usage"]
+    if sums and type(usage["prompt_tokens"]) is int and type(usage["completion_tokens"]) is int:
+        usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
+    body = json.dumps(reply).encode()
+    assert unary_facts("chat", body) == facts_of(json.loads(body)) == unary_facts("completions", body)
