@@ -23,8 +23,8 @@ from .nginx import need_tools
 Bench = Callable[[Path, float], list[Figure]]
 
 BENCHES: dict[str, tuple[Bench, float]] = {
-    "unary": (calls.unary, 6.0),
-    "streams": (calls.streams, 8.0),
+    "unary": (calls.unary, 4.0),
+    "streams": (calls.streams, 5.0),
     "ttft": (first_token.ttft, 20.0),
     "memory": (memory.memory, 300.0),
     "outage": (outage.outage, 60.0),
