@@ -45,7 +45,7 @@ class RequestBody:
         """The whole body, kept for a second reader. Raises `ClientFault` body_too_large (413)."""
         if self.data is None:
             pieces = []
-            while piece := await self.read():
+            while self.received != self.length and (piece := await self.read()):
                 pieces.append(piece)
             self.data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         return self.data

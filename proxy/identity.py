@@ -38,14 +38,18 @@ def identify(exchange: Exchange) -> None:
         or _text(fields.get(b"x-penstock-session"))
         or _label(call.prompt_cache_key)
     )
-    name, _, version = _text(fields.get(b"x-penstock-prompt")).partition("@")
+    if b"x-penstock-prompt" in fields or "prompt_name" in tags or call.prompt is not None:
+        _identify_prompt(exchange, call, tags)
+    if b"x-penstock-tags" in fields:
+        tags = read_tags(_text(fields[b"x-penstock-tags"], TAGS_CHARS_MAX)) | tags
+    exchange.tags = tags if len(tags) <= TAGS_MAX else dict(list(tags.items())[:TAGS_MAX])
+
+
+def _identify_prompt(exchange: Exchange, call: Call, tags: dict[str, str]) -> None:
+    name, _, version = _text(exchange.fields.get(b"x-penstock-prompt")).partition("@")
     prompt = call.prompt if isinstance(call.prompt, dict) else _NOTHING
     exchange.prompt_name = _label(prompt.get("id")) or _label(tags.get("prompt_name")) or name
     exchange.prompt_version = _label(prompt.get("version")) or _label(tags.get("prompt_version")) or version
-    header_tags = _text(fields.get(b"x-penstock-tags"), TAGS_CHARS_MAX)
-    if header_tags:
-        tags = read_tags(header_tags) | tags
-    exchange.tags = tags if len(tags) <= TAGS_MAX else dict(list(tags.items())[:TAGS_MAX])
 
 
 def read_tags(text: str) -> dict[str, str]:
@@ -59,7 +63,7 @@ def read_tags(text: str) -> dict[str, str]:
 
 
 def _label(value: Any) -> str:
-    return value[:VALUE_CHARS_MAX] if isinstance(value, str) else ""
+    return value[:VALUE_CHARS_MAX] if value is not None and isinstance(value, str) else ""
 
 
 def _session(tags: dict[str, str]) -> str:

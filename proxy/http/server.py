@@ -90,7 +90,9 @@ class Server(web.Server):
         path, _, query = message.path.partition("?")
         headers: RawHeaders = list(message.raw_headers)
         names = [name.lower() for name, _ in headers]
-        fields = dict(zip(reversed(names), [value for _, value in reversed(headers)], strict=True))
+        fields = dict(zip(names, [value for _, value in headers], strict=True))
+        if len(fields) != len(names):  # of a name that comes twice, the first value
+            fields = {name: value for name, (_, value) in zip(names[::-1], headers[::-1], strict=True)}
         now_ns = time.time_ns()
         request_id = new_request_id(now_ns)
         trace = parse_traceparent(fields.get(b"traceparent"))
@@ -259,9 +261,10 @@ def _break(transport: asyncio.Transport, *, framed: bool) -> None:
 
 
 def _bodiless(request: web.BaseRequest, reply: Reply) -> bool:
-    return request.method == "HEAD" or reply.status in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+    return reply.status in _BODILESS or request.method == "HEAD"
 
 
+_BODILESS = frozenset({204, 304})
 _REASONS = {int(status): status.phrase.encode() for status in HTTPStatus}
 
 

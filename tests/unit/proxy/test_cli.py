@@ -43,7 +43,7 @@ def test_what_is_not_understood_is_a_usage_error(arguments: list[str]) -> None:
         ("[server]\nprot = 1", "prot"),
         ("[server", "is not valid TOML"),
         ('[server]\nport = "x"', "server.port"),
-        ('[[upstreams]]\nname = "a"\nbase_url = "https://a/v1"\napi_key = "env:NOT_SET_ANYWHERE"', "NOT_SET_ANYWHERE"),
+        ('[store]\nclickhouse = "http://u:env:NOT_SET_ANYWHERE@db:8123"', "NOT_SET_ANYWHERE"),
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "check", "stats"])

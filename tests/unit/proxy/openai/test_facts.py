@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.facts import MESSAGE_MAX, Facts, facts_of, unary_facts
+from proxy.openai.facts import MESSAGE_MAX, Facts, _ordinary, facts_of, unary_facts
 from proxy.openai.usage import Usage
 
 CHAT = {
@@ -119,6 +119,15 @@ def test_a_decoded_reply_gives_the_same_facts(reply: dict[str, Any]) -> None:
     assert facts_of(json.loads(json.dumps(reply))) == unary_facts("chat", json.dumps(reply).encode())
 
 
+VALID = st.integers(0, 50)
+VALID_DETAILS = st.none() | st.dictionaries(
+    st.sampled_from(["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "reasoning_tokens", "x"]),
+    VALID,
+)
+VALID_USAGES = st.fixed_dictionaries(
+    {"prompt_tokens": VALID, "completion_tokens": VALID},
+    optional={"prompt_tokens_details": VALID_DETAILS, "completion_tokens_details": VALID_DETAILS},
+)
 COUNTS = st.none() | st.integers(-1, 50) | st.sampled_from([10**12, 10**13, 1.0, "5", True])
 DETAILS = st.none() | st.dictionaries(
     st.sampled_from(["cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens", "reasoning_tokens", "x"]),
@@ -160,3 +169,11 @@ def test_the_quick_way_reads_what_the_patient_way_reads(reply: dict[str, Any], s
         usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
     body = json.dumps(reply).encode()
     assert unary_facts("chat", body) == facts_of(json.loads(body)) == unary_facts("completions", body)
+
+
+@given(VALID_USAGES, st.lists(st.sampled_from(["stop", "length", "tool_calls"]), max_size=3))
+def test_the_quick_way_is_taken_for_ordinary_replies(usage: dict[str, Any], reasons: list[str]) -> None:
+    usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
+    choices = [{"index": 0, "message": {"role": "assistant"}, "finish_reason": reason} for reason in reasons]
+    body = json.dumps({"id": "chatcmpl-1", "model": "gpt-5", "choices": choices, "usage": usage}).encode()
+    assert _ordinary(body) == facts_of(json.loads(body))
