@@ -25,7 +25,7 @@ from typing import Final, Literal
 import msgspec
 
 from . import files, layout
-from .frames import FRAME_BYTES_MAX, HEADER, Kind, frame, head, header
+from .frames import FRAME_BYTES_MAX, Kind, frame, head, header
 from .record import Begin, CallRecord, Feedback, encode
 from .stats import Stats
 
