@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import ThreadingWSGIServer
 
 from .ledger import LedgerSnapshot
+from .sink import Sink
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,6 +42,28 @@ class LedgerCollector:
 
     def describe(self) -> Iterator[Metric]:
         """Nothing in advance, so that registering does not read the ledger."""
+        return iter(())
+
+
+class LossCollector:
+    """What backends turned down or were sent shortened: `rejected` and `shortened` of the sinks that count it."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self._sinks = [sink for sink in sinks if hasattr(sink, "rejected") and hasattr(sink, "shortened")]
+
+    def collect(self) -> Iterator[Metric]:
+        rejected = CounterMetricFamily(
+            "penstock_sink_spans_rejected", "Spans that the backend took and threw away.", labels=["sink"]
+        )
+        shortened = CounterMetricFamily(
+            "penstock_sink_records_shortened", "Records sent without their text, to fit in a request.", labels=["sink"]
+        )
+        for sink in self._sinks:
+            rejected.add_metric([sink.name], getattr(sink, "rejected"))  # noqa: B009 - no part of a sink's contract
+            shortened.add_metric([sink.name], getattr(sink, "shortened"))  # noqa: B009
+        yield from (rejected, shortened)
+
+    def describe(self) -> Iterator[Metric]:
         return iter(())
 
 

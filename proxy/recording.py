@@ -5,6 +5,7 @@ Started by the supervisor alone. A sink that cannot be built is said in one line
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
+from typing import Final
 
 from prometheus_client import CollectorRegistry
 
@@ -20,9 +22,8 @@ from exporters.clickhouse.sink import ClickHouseSink
 from exporters.console import ConsoleSink
 from exporters.delivery import Limits
 from exporters.metrics import MetricsSink
-from exporters.metrics_server import LedgerCollector, MetricsServer
-from exporters.otlp import OtlpSink
-from exporters.otlp_environment import sinks_from_environment, target_from_configuration
+from exporters.metrics_server import LedgerCollector, LossCollector, MetricsServer
+from exporters.readable import VERSION, resource_from_environment
 from exporters.recorder import Recorder, RecorderBusy
 from exporters.redact import Redactor
 from exporters.sink import Sink
@@ -50,7 +51,7 @@ def sinks(job: Job, registry: CollectorRegistry) -> list[Sink]:
     builders: list[Callable[[], list[Sink]]] = [
         lambda: [_clickhouse_sink(job)],
         *(partial(_otlp_sinks, otlp, redactor) for otlp in settings.otlp),
-        lambda: [*sinks_from_environment(os.environ, redactor=redactor)],
+        partial(_environment_sinks, redactor),
     ]
     if settings.metrics.port:
         builders.append(lambda: [MetricsSink(registry)])
@@ -67,10 +68,26 @@ def _built(build: Callable[[], list[Sink]]) -> Iterator[Sink]:
 
 
 def _clickhouse_sink(job: Job) -> Sink:
-    return ClickHouseSink(job.store_url, job.settings.store)
+    resource = {name: str(value) for name, value in resource_from_environment().attributes.items()}
+    return ClickHouseSink(job.store_url, job.settings.store, resource=resource, version=VERSION)
+
+
+def _environment_sinks(redactor: Redactor) -> list[Sink]:
+    if not any(os.environ.get(name) for name in _ENDPOINT_VARIABLES):
+        return []
+    from exporters.otlp_environment import sinks_from_environment
+
+    return [*sinks_from_environment(os.environ, redactor=redactor)]
+
+
+_ENDPOINT_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
 def _otlp_sinks(otlp: Otlp, redactor: Redactor) -> list[Sink]:
+    # Imported where an endpoint is configured: gRPC and its like are a good part of a start.
+    from exporters.otlp import OtlpSink
+    from exporters.otlp_environment import target_from_configuration
+
     target = target_from_configuration(
         otlp.endpoint, protocol=otlp.protocol, headers=otlp.headers, timeout_s=otlp.timeout_s
     )
@@ -82,10 +99,11 @@ def recorder(job: Job, registry: CollectorRegistry) -> Recorder:
     """The recorder of `job`, ready to run."""
     settings = job.settings
     data_dir = Path(settings.server.data_dir)
+    fed = sinks(job, registry)
     made = Recorder(
         data_dir / "spool",
         data_dir / "checkpoints",
-        sinks(job, registry),
+        fed,
         completer(settings),
         limits=Limits(
             batch_records_max=settings.spool.batch_records_max, batch_age_max_s=settings.spool.batch_age_max_s
@@ -94,6 +112,7 @@ def recorder(job: Job, registry: CollectorRegistry) -> Recorder:
         drain_timeout_s=EMPTY_SPOOL_WITHIN_S,
     )
     registry.register(LedgerCollector(lambda: made.last_status))
+    registry.register(LossCollector(fed))
     return made
 
 
@@ -132,6 +151,8 @@ def run(job: Job) -> int:
             failed.set()
             logger.error("cannot record: %s", error)
 
+    gc.freeze()  # what was made until now lives as long as the process
+    gc.set_threshold(50_000, 50, 50)  # records make no cycles, so a collection only looks at whole batches in vain
     thread = Thread(target=record, name="recorder")
     thread.start()
     announce_ready(job)

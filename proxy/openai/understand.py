@@ -90,7 +90,7 @@ def _reply(record: CallRecord, endpoint: Endpoint) -> tuple[dict[str, Any], Fact
         return {}, unary_facts(endpoint, body)
     else:
         reply = read_object(body)
-    return reply, facts_of(reply)
+    return reply, facts_of(reply, with_usage=not record.usage_source)
 
 
 _WITHOUT_MESSAGES: Final = ("embeddings", "other")

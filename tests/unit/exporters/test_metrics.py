@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from exporters.ledger import LedgerSnapshot, SinkLedger
 from exporters.metrics import SECONDS_BUCKETS, TOKEN_BUCKETS, MetricsSink
-from exporters.metrics_server import LedgerCollector
+from exporters.metrics_server import LedgerCollector, LossCollector
 from exporters.record import CallRecord
 from exporters.sink import Batch
 from tests.unit.exporters.a_record import START_NS, attempt, record
@@ -180,3 +180,14 @@ def test_both_text_formats_are_well_formed() -> None:
         assert families["gen_ai_client_token_usage"].type == "histogram"
         models = {s.labels["gen_ai_request_model"] for s in families["gen_ai_client_token_usage"].samples}
         assert 'odd "model"\n\\' in models
+
+
+def test_losses_of_the_sinks_that_count_them() -> None:
+    class Counting(MetricsSink):
+        rejected, shortened = 3, 2
+
+    registry = CollectorRegistry()
+    registry.register(LossCollector([Counting(CollectorRegistry()), MetricsSink(CollectorRegistry())]))
+    text = generate_latest(registry).decode()
+    assert 'penstock_sink_spans_rejected_total{sink="metrics"} 3.0' in text
+    assert 'penstock_sink_records_shortened_total{sink="metrics"} 2.0' in text
