@@ -1,8 +1,4 @@
-"""Sockets towards callers: aiohttp reads requests, this file writes the replies.
-
-A reply is written here byte by byte rather than through aiohttp's response classes, which decode and sort headers and
-add their own: what the upstream sent must reach the caller as it was.
-"""
+"""Sockets towards callers: aiohttp reads requests, `answer` writes the replies."""
 
 from __future__ import annotations
 
@@ -14,20 +10,19 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 
 from exporters.trace_context import new_request_id, new_span_id, parse_traceparent
 
 from ..chain import Handler
-from ..errors import ClientFault, ClientGone, PenstockError, UpstreamFault
+from ..errors import ClientFault, ClientGone, PenstockError
 from ..exchange import Exchange, RequestBody
 from ..openai.call import PATHS
-from ..reply import BodyStream, RawHeaders, Reply, header
+from ..reply import BodyStream, RawHeaders, Reply
+from .answer import CLOSED, Sent, head, send_stream, send_whole
 from .websocket import bridge
 
 _log = logging.getLogger(__name__)
-
-_CLOSED = b"Connection: close\r\n"
 
 
 class Limits:
@@ -37,6 +32,12 @@ class Limits:
         self.header_bytes_max = header_bytes_max
         self.body_bytes_max = body_bytes_max
         self.keepalive_s = keepalive_s
+        self.head_s = 60.0
+        """From a new connection to its first request's head."""
+        self.body_idle_s = 60.0
+        """Between two pieces of a request body."""
+        self.stalled_s = 300.0
+        """How long a caller may take no byte of a reply that it has not got whole."""
 
 
 class Server(web.Server):
@@ -55,7 +56,7 @@ class Server(web.Server):
         )
         self._handler = handler
         self._own = own
-        self._limits = limits
+        self.limits = limits
         self._monotonic = monotonic
         self.draining = False
         self.open = 0
@@ -118,36 +119,23 @@ class Server(web.Server):
 
     def _body(self, request: web.BaseRequest, fields: dict[bytes, bytes]) -> RequestBody:
         if not request.body_exists:
-            return RequestBody(None, 0, self._limits.body_bytes_max)
+            return RequestBody(None, 0, self.limits.body_bytes_max)
         length = fields.get(b"content-length")
         expects = fields.get(b"expect", b"").lower() == b"100-continue"
-        return RequestBody(
-            _Source(request, expects), int(length) if length is not None else None, self._limits.body_bytes_max
-        )
+        source = _Source(request, expects, self.limits.body_idle_s)
+        return RequestBody(source, int(length) if length is not None else None, self.limits.body_bytes_max)
 
     async def _send(self, request: web.BaseRequest, exchange: Exchange, reply: Reply) -> Sent:
         body = reply.body
         if isinstance(body, bytes):
-            return await _send_whole(request, reply, body, self.draining)
+            # What follows the head of an upgrade is no request, so the connection ends with its refusal.
+            return await send_whole(request, reply, body, self.draining or exchange.websocket, self.limits.stalled_s)
         if reply.status == HTTPStatus.SWITCHING_PROTOCOLS:
-            return await bridge(request, cast(Any, body), self._limits.body_bytes_max)
+            return await bridge(request, cast(Any, body), self.limits.body_bytes_max)
         try:
-            return await _send_stream(request, reply, cast(BodyStream, body), self.draining)
+            return await send_stream(request, reply, cast(BodyStream, body), self.draining, self.limits.stalled_s)
         finally:
             await cast(BodyStream, body).aclose()
-
-
-class Sent:
-    """What aiohttp is given for a response whose bytes are already on their way."""
-
-    def __init__(self, *, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        """Nothing is left to prepare."""
-
-    async def write_eof(self) -> None:
-        """The end was written too."""
 
 
 class _Refusal:
@@ -160,7 +148,7 @@ class _Refusal:
 
     async def prepare(self, request: web.BaseRequest) -> None:
         if request.transport is not None and isinstance(self._reply.body, bytes):
-            request.transport.write(_head(self._reply, len(self._reply.body), _CLOSED) + self._reply.body)
+            request.transport.write(head(self._reply, len(self._reply.body), CLOSED) + self._reply.body)
 
     async def write_eof(self) -> None:
         """Written with the head."""
@@ -169,7 +157,33 @@ class _Refusal:
 class _Connection(RequestHandler):
     """Answers what aiohttp's parser refuses, and defects of ours, in OpenAI's envelope."""
 
-    __slots__ = ()
+    __slots__ = ("_silence",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        limits = cast(Server, self._manager).limits
+        self._silence = self._loop.call_later(limits.head_s, self._close_if_silent)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._silence.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages and self._current_request is not None and isinstance(self._messages[-1][0], _ErrInfo):
+            # The parser gave up within the body, and would leave whoever reads it waiting.
+            self._current_request.content.set_exception(web.RequestPayloadError("its framing is not valid"))
+
+    def _close_if_silent(self) -> None:
+        """Later heads are bounded by the time that a connection is kept."""
+        if not self._request_count:
+            self.force_close()
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """aiohttp's own reports quote what it could not read: a key or a prompt."""
+        error = kwargs.get("exc_info")
+        if not isinstance(error, web.RequestPayloadError):
+            _log.error("a connection failed: %s", type(error).__name__)
 
     def handle_error(
         self,
@@ -179,7 +193,7 @@ class _Connection(RequestHandler):
         message: str | None = None,
     ) -> Any:
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
-            _log.debug("refused a malformed request: %s", message)
+            _log.debug("refused a malformed request")  # its text may hold a key
             return _Refusal(
                 ClientFault(
                     f"The request is not valid HTTP: {' '.join((message or '').split())[:300]}",
@@ -194,92 +208,32 @@ class _Connection(RequestHandler):
 class _Source:
     """The request body as aiohttp receives it. 100 Continue goes out when the body is first wanted."""
 
-    __slots__ = ("_expects", "_request")
+    __slots__ = ("_expects", "_idle_s", "_request")
 
-    def __init__(self, request: web.BaseRequest, expects: bool) -> None:
+    def __init__(self, request: web.BaseRequest, expects: bool, idle_s: float) -> None:
         self._request = request
         self._expects = expects
+        self._idle_s = idle_s
 
     async def read(self) -> bytes:
         if self._expects:
             self._expects = False
             if self._request.transport is not None:
                 self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        content = self._request.content
         try:
-            return await self._request.content.readany()
+            data = content.read_nowait()
+            if data or content.at_eof():
+                return data
+            async with asyncio.timeout(self._idle_s):
+                return await content.readany()
+        except TimeoutError as error:
+            raise ClientFault(
+                f"No more of the request body came within {self._idle_s:g} s. Send the request again.",
+                code="body_timeout",
+                status=408,
+            ) from error
         except (ConnectionError, OSError) as error:
             raise ClientGone from error
         except web.RequestPayloadError as error:
             raise ClientFault(f"The request body is broken: {error}", code="malformed_body") from error
-
-
-async def _send_whole(request: web.BaseRequest, reply: Reply, body: bytes, closing: bool) -> Sent:
-    transport = request.transport
-    if transport is None:
-        return Sent(keep_alive=False)
-    keep_alive = request.keep_alive and not closing
-    if _bodiless(request, reply):
-        # The upstream's Content-Length (if any) describes the body that a GET would have.
-        transport.write(_head(reply, None, b"" if keep_alive else _CLOSED))
-    else:
-        transport.write(_head(reply, len(body), b"" if keep_alive else _CLOSED) + body)
-    await request.writer.drain()
-    return Sent(keep_alive=keep_alive)
-
-
-async def _send_stream(request: web.BaseRequest, reply: Reply, body: BodyStream, closing: bool) -> Sent:
-    transport, writer = request.transport, request.writer
-    if transport is None:
-        return Sent(keep_alive=False)
-    keep_alive = request.keep_alive and not closing
-    declared = header(reply.headers, b"content-length")
-    chunked = declared is None and request.version >= (1, 1)
-    keep_alive = keep_alive and (chunked or declared is not None)
-    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
-    transport.write(_head(reply, None, framing if keep_alive else framing + _CLOSED))
-    try:
-        while piece := await body.read():
-            if transport.is_closing():
-                return Sent(keep_alive=False)
-            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            await writer.drain()
-    except (UpstreamFault, ConnectionError):
-        _break(transport, framed=chunked or declared is not None)
-        return Sent(keep_alive=False)
-    if chunked:
-        transport.write(b"0\r\n\r\n")
-    await writer.drain()
-    return Sent(keep_alive=keep_alive)
-
-
-def _break(transport: asyncio.Transport, *, framed: bool) -> None:
-    """Let the caller see a broken reply: an unfinished frame, or a reset where only the close would mark the end."""
-    if framed:
-        transport.close()
-    else:
-        transport.abort()
-
-
-def _bodiless(request: web.BaseRequest, reply: Reply) -> bool:
-    return reply.status in _BODILESS or request.method == "HEAD"
-
-
-_BODILESS = frozenset({204, 304})
-_REASONS = {int(status): status.phrase.encode() for status in HTTPStatus}
-
-
-def _head(reply: Reply, length: int | None, extra: bytes) -> bytes:
-    """The status line and fields. `length` takes the place of the Content-Length that the reply brought, if any."""
-    reason = reply.reason or _REASONS.get(reply.status, b"")
-    pieces = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reason)]
-    for name, value in reply.headers:
-        if length is not None and len(name) == 14 and name.lower() == b"content-length":
-            pieces.append(b"%b: %d\r\n" % (name, length))
-            length = None
-        else:
-            pieces.append(b"%b: %b\r\n" % (name, value))
-    if length is not None:
-        pieces.append(b"Content-Length: %d\r\n" % length)
-    pieces.append(extra)
-    pieces.append(b"\r\n")
-    return b"".join(pieces)

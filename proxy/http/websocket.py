@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING
+import urllib.request
+from collections.abc import Mapping
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
+from yarl import URL
 
 from ..errors import UpstreamFault
 from ..reply import RawHeaders, Tunnel
-
-if TYPE_CHECKING:
-    from .server import Sent
+from .answer import Sent
+from .message import Origin
+from .proxies import Route, route
 
 _HANDSHAKE = frozenset(
     {
@@ -67,25 +69,45 @@ class UpstreamTunnel:
 class Tunneler:
     """Opens the upstream's side. One client session for all, made at the first use inside the loop."""
 
-    def __init__(self, *, message_bytes_max: int) -> None:
+    def __init__(self, *, message_bytes_max: int, proxies: Mapping[str, str] | None = None) -> None:
+        """`proxies`: scheme to URL, by default those of the environment."""
         self._message_bytes_max = message_bytes_max
+        self._proxies = urllib.request.getproxies_environment() if proxies is None else proxies
         self._session: aiohttp.ClientSession | None = None
 
     async def connect(
-        self, url: str, headers: RawHeaders, protocols: tuple[str, ...], *, connect_s: float, tls: ssl.SSLContext | None
+        self,
+        origin: Origin,
+        target: bytes,
+        headers: RawHeaders,
+        protocols: tuple[str, ...],
+        *,
+        connect_s: float,
+        tls: ssl.SSLContext | None,
     ) -> Tunnel:
         """Raises `Refused` when the upstream answers with anything but 101, `UpstreamFault` when it cannot be had."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(trust_env=True, auto_decompress=False)
+            # Cookies are each caller's own affair: a jar would send those of one with the call of another. Nor is the
+            # environment trusted, which is more than proxies: a .netrc would lend our credentials to callers.
+            self._session = aiohttp.ClientSession(
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+            )
+        scheme = "wss" if origin.scheme == "https" else "ws"
+        url = f"{scheme}://{origin.authority.decode()}{target.decode('latin-1')}"
+        there = route(origin, self._proxies)
         fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n.lower() not in _HANDSHAKE]
         try:
             async with asyncio.timeout(connect_s or None):
                 socket = await self._session.ws_connect(
-                    url,
+                    URL(url, encoded=True),
                     headers=fields,
                     protocols=protocols,
                     max_msg_size=self._message_bytes_max,
                     ssl=tls if tls is not None else True,
+                    proxy=f"http://{there.host}:{there.port}" if there.tunnel or there.absolute else None,
+                    proxy_auth=_proxy_auth(there),
                 )
         except aiohttp.WSServerHandshakeError as error:
             answered = [(n.encode(), v.encode()) for n, v in (error.headers or {}).items()]
@@ -105,10 +127,14 @@ class Tunneler:
             await self._session.close()
 
 
+def _proxy_auth(there: Route) -> aiohttp.BasicAuth | None:
+    for _, value in there.credentials:
+        return aiohttp.BasicAuth.decode(value.decode(), "utf-8")
+    return None
+
+
 async def bridge(request: web.BaseRequest, tunnel: Tunnel, message_bytes_max: int) -> Sent:
     """Accept the caller's side and hand messages over both ways until one side closes; the other then closes alike."""
-    from .server import Sent
-
     caller = web.WebSocketResponse(
         protocols=(tunnel.protocol,) if tunnel.protocol else (), max_msg_size=message_bytes_max, decode_text=True
     )

@@ -21,8 +21,13 @@ from ..openai.coding import decode
 from ..openai.rewrite import ask_for_usage
 from ..reply import RawHeaders, Reply
 from ..settings import Upstream
+from .authenticate import SUBPROTOCOL_KEY
 
 _AUTHORIZATION = frozenset({b"authorization"})
+_KEYS = _AUTHORIZATION | {b"api-key", b"x-api-key", b"x-goog-api-key"}
+"""Where callers send keys: none of them is for an upstream that is given a key of its own."""
+_MODEL_CHARS_MAX = 256
+"""Longer names of models are matched each time, not remembered."""
 _STREAMS_WITH_USAGE_OPTION = ("chat", "completions")
 
 
@@ -125,7 +130,7 @@ class Forward:
     def _match(self, model: str) -> Route:
         for route in self._routes:
             if any(fnmatchcase(model, pattern) for pattern in route.models):
-                if len(self._by_model) < 10_000:
+                if len(self._by_model) < 10_000 and len(model) <= _MODEL_CHARS_MAX:
                     self._by_model[model] = route
                 return route
         raise ClientFault(
@@ -136,14 +141,22 @@ class Forward:
         )
 
     async def _tunnel(self, route: Route, exchange: Exchange, target: bytes, headers: RawHeaders) -> Reply:
-        scheme = "wss" if route.origin.scheme == "https" else "ws"
-        url = f"{scheme}://{route.origin.authority.decode()}{target.decode('latin-1')}"
+        if exchange.method != "GET":
+            raise ClientFault("Only a GET can become a WebSocket. Leave out Upgrade.", code="invalid_upgrade")
         asked = exchange.header(b"sec-websocket-protocol") or b""
-        protocols = tuple(part.strip().decode("latin-1") for part in asked.split(b",") if part.strip())
+        offered = [part.strip() for part in asked.split(b",")]
+        if _caller_key_stays(route, exchange):
+            offered = [part for part in offered if not part.startswith(SUBPROTOCOL_KEY)]
+        protocols = tuple(part.decode("latin-1") for part in offered if part)
         tls = ssl.create_default_context(cafile=route.origin.ca_file) if route.origin.ca_file else None
         try:
             tunnel = await self._tunneler.connect(
-                url, without(headers, b"host"), protocols, connect_s=route.timeouts.connect_s, tls=tls
+                route.origin,
+                target,
+                without(headers, b"host"),
+                protocols,
+                connect_s=route.timeouts.connect_s,
+                tls=tls,
             )
         except Refused as refusal:
             reply = refusal.reply()
@@ -170,9 +183,16 @@ def _target(route: Route, exchange: Exchange) -> bytes:
     return target or b"/"
 
 
+def _caller_key_stays(route: Route, exchange: Exchange) -> bool:
+    """The key that the caller sent is Penstock's, or the upstream has one of its own."""
+    return route.authorization is not None or exchange.caller_authorization_is_ours
+
+
 def _headers(route: Route, exchange: Exchange) -> RawHeaders:
-    drop = route.authorization is not None or exchange.caller_authorization_is_ours
-    headers = to_upstream(exchange.headers, exchange.names, _AUTHORIZATION if drop else frozenset())
+    dropped = frozenset[bytes]()
+    if _caller_key_stays(route, exchange):
+        dropped = _AUTHORIZATION if route.authorization is None else _KEYS
+    headers = to_upstream(exchange.headers, exchange.names, dropped)
     headers.insert(0, route.host)
     if route.authorization is not None:
         headers.append((b"Authorization", route.authorization))

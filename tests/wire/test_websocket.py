@@ -19,8 +19,11 @@ DONE = {"type": "response.done", "response": {"id": "resp_1", "usage": {"input_t
 Behaviour = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
 
 
+Prepare = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
+
+
 @asynccontextmanager
-async def realtime(behave: Behaviour) -> AsyncIterator[tuple[str, list[web.Request]]]:
+async def realtime(behave: Behaviour, prepare: Prepare | None = None) -> AsyncIterator[tuple[str, list[web.Request]]]:
     """A real WebSocket server; what it was asked is in the list."""
     seen: list[web.Request] = []
 
@@ -34,6 +37,8 @@ async def realtime(behave: Behaviour) -> AsyncIterator[tuple[str, list[web.Reque
         return socket
 
     app = web.Application()
+    if prepare is not None:
+        app.on_response_prepare.append(prepare)
     app.router.add_get("/v1/realtime", handle)
     runner = web.AppRunner(app)
     await runner.setup()
