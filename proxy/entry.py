@@ -169,8 +169,8 @@ class Entry:
     def seal(self, outcome: Outcome, error: PenstockError | None = None, error_type: str = "") -> CallRecord:
         """Write the record to the spool; the first call decides."""
         if self.record is None:
-            if self.left and outcome == "answered":
-                outcome, error_type = "abandoned", "client_disconnected"
+            if self.left and outcome != "interrupted":
+                outcome, error, error_type = "abandoned", None, "client_disconnected"
             if not self.exchange.accepted:
                 self.journal.accept(self.exchange)
             record = self._build(outcome, error, error_type)
@@ -181,7 +181,7 @@ class Entry:
             self.record = record
             self._captured.clear()
             self.journal.spool.append(record)
-            record.request_body = record.response_body = None
+            _forget_text(record)
             self.journal.recent.add(record)
         return self.record
 
@@ -266,13 +266,18 @@ class Entry:
         record.content = "full"  # missing counts are made from the text, which is then thrown away
         record = self.journal.complete(record)
         record.content = "off"
-        record.input_messages = record.output_messages = None
-        record.system_instructions = record.tool_definitions = None
+        _forget_text(record)
         record.error_message = ""
         return record
 
     def _unix_ns(self, moment_s: float) -> int:
         return self.exchange.start_ns + int((moment_s - self.exchange.started_s) * _NANOSECONDS)
+
+
+def _forget_text(record: CallRecord) -> None:
+    record.request_body = record.response_body = None
+    record.input_messages = record.output_messages = None
+    record.system_instructions = record.tool_definitions = None
 
 
 def _set_usage(record: CallRecord, usage: Usage) -> None:

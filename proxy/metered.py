@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -11,7 +12,7 @@ import msgspec
 from exporters.record import CallRecord
 
 from .entry import Entry
-from .errors import UpstreamFault
+from .errors import PenstockError, UpstreamFault
 from .openai.coding import Decoder
 from .openai.fragments import event_facts, tail_facts
 from .openai.meter import StreamMeter
@@ -44,8 +45,10 @@ class MeteredBody:
         forward_decoded: bool = False,
         summary: bool = False,
         abandon: Drains,
+        left: Callable[[Entry], None],
     ) -> None:
         self._entry = entry
+        self._left = left
         self._inner = inner
         self._meter = meter
         self._decoder = decoder
@@ -60,11 +63,12 @@ class MeteredBody:
         while not self._ended:
             try:
                 piece = await self._inner.read()
-            except UpstreamFault as fault:
+                out = self._pass(piece) if piece else self._end()
+            except PenstockError as fault:
+                # Of the request it can be too: its body may still be on its way up when the reply begins.
                 self._take_facts()
-                self._entry.seal("cut", fault)
+                self._entry.seal("cut" if isinstance(fault, UpstreamFault) else "rejected", fault)
                 raise
-            out = self._pass(piece) if piece else self._end()
             if out:
                 return out
         return b""
@@ -74,6 +78,11 @@ class MeteredBody:
         entry, meter = self._entry, self._meter
         entry.response_bytes += len(piece)
         plain = self._decoder.feed(piece) if self._decoder is not None else piece
+        if self._forward_decoded and self._decoder is not None and (self._decoder.broken or self._decoder.truncated):
+            raise UpstreamFault(
+                "The reply cannot be decoded: it is broken, or too large. Ask for it without a content coding.",
+                code="bad_coding",
+            )
         entry.capture(plain)
         if meter is None:
             entry.first_token()
@@ -119,7 +128,7 @@ class MeteredBody:
         """Seal what there is."""
         if self._entry.record is None:
             self._take_facts()
-            self._entry.seal("abandoned", error_type="client_disconnected")
+            self._left(self._entry)
 
     async def drain(self, timeout_s: float) -> None:
         """Read the rest for its usage, for at most `timeout_s`; the record says `abandoned` all the same."""
@@ -170,9 +179,10 @@ class Broken:
 class MeteredTunnel:
     """A WebSocket whose messages are counted, and whose `response.done` events are metered."""
 
-    def __init__(self, entry: Entry, inner: Tunnel) -> None:
+    def __init__(self, entry: Entry, inner: Tunnel, left: Callable[[Entry, str], None]) -> None:
         self._entry = entry
         self._inner = inner
+        self._left = left
         self.protocol = inner.protocol
 
     @property
@@ -210,7 +220,7 @@ class MeteredTunnel:
         if code in _CLEAN_CLOSES:
             self._entry.seal("answered")
         else:
-            self._entry.seal("abandoned", error_type=f"websocket_close_{code}")
+            self._left(self._entry, f"websocket_close_{code}")
         await self._inner.aclose(code, reason)
 
 

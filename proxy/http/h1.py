@@ -169,6 +169,8 @@ class ResponseParser:
         status: int = parser.get_status_code()
         if status < 200 and status != 101:
             return
+        if status == 101:
+            self._error = "it switches to a protocol that nobody asked for"
         self.status = status
         self.head_complete = True
         self.keep_alive = parser.should_keep_alive()

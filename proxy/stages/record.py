@@ -20,6 +20,9 @@ from ..reply import BodyStream, Reply, Tunnel
 
 _log = logging.getLogger(__name__)
 
+DRAINS_MAX = 1000
+"""Replies without a caller that are read at a time; beyond, they are cut off as if nothing was to be drained."""
+
 _UNARY_BYTES_MAX = 8 * 1024 * 1024
 """Replies of parsed endpoints are held until they are whole, up to this: their cost is told in a header."""
 
@@ -41,6 +44,7 @@ class Record:
         entry = Entry(self._journal, exchange)
         try:
             reply = await (self._outliving(entry, exchange, inner) if self._drains else inner(exchange))
+            reply = await self._recorded(entry, reply)
         except PenstockError as error:
             reply = self._refused(entry, error)
         except (asyncio.CancelledError, ClientGone):
@@ -52,8 +56,6 @@ class Record:
             entry.status = 500
             entry.seal("failed", error_type=type(defect).__name__)
             reply = PenstockError("Penstock failed; its log says why.", code="internal_error").reply()
-        else:
-            reply = await self._recorded(entry, reply)
         reply.headers.append((b"x-penstock-request-id", exchange.request_id.encode()))
         return reply
 
@@ -67,24 +69,24 @@ class Record:
         entry.seal("failed" if isinstance(error, UpstreamFault) else "rejected", error)
         return error.reply()
 
-    def _left(self, entry: Entry) -> None:
+    def _left(self, entry: Entry, how: str = "client_disconnected") -> None:
         if self.stopping:
             entry.seal("interrupted", error_type="worker_stopped")
         else:
-            entry.seal("abandoned", error_type="client_disconnected")
+            entry.seal("abandoned", error_type=how)
 
     async def _recorded(self, entry: Entry, reply: Reply) -> Reply:
         entry.answered_with(reply.status, reply.headers)
         body = reply.body
         if reply.status == 101:
-            reply.body = MeteredTunnel(entry, cast(Tunnel, body))
+            reply.body = MeteredTunnel(entry, cast(Tunnel, body), self._left)
             return reply
-        if _is_event_stream(entry):
+        if body and _is_event_stream(entry):
             stream = Prefixed(body, None) if isinstance(body, bytes) else cast(BodyStream, body)
             return self._streamed(entry, reply, stream)
         if isinstance(body, bytes):
             return _whole(entry, reply, body)
-        if entry.exchange.endpoint == "other":
+        if entry.exchange.endpoint == "other" or _streams_otherwise(entry):
             return self._streamed(entry, reply, cast(BodyStream, body))
         return await self._collected(entry, reply, cast(BodyStream, body))
 
@@ -128,11 +130,12 @@ class Record:
             forward_decoded=hides or summary,
             summary=summary,
             abandon=self._abandon,
+            left=self._left,
         )
         return reply
 
     def _abandon(self, body: MeteredBody) -> bool:
-        if not self._drains or self.stopping:
+        if not self._drains or self.stopping or len(self._background) >= DRAINS_MAX:
             return False
         self._spawn(body.drain(self._drain_timeout_s))
         return True
@@ -143,11 +146,11 @@ class Record:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            if self.stopping:
+            if self.stopping or len(self._background) >= DRAINS_MAX:
                 call.cancel()
-            elif not call.done():
-                entry.left = True
-                self._spawn(self._finish_unseen(entry, call))
+            # Even a reply that came in this very turn of the loop holds a connection until it is read or closed.
+            entry.left = True
+            self._spawn(self._finish_unseen(entry, call))
             raise
 
     async def _finish_unseen(self, entry: Entry, call: asyncio.Future[Reply]) -> None:
@@ -159,10 +162,10 @@ class Record:
                 await reply.body.drain(self._drain_timeout_s)
             elif isinstance(reply.body, MeteredTunnel):
                 await reply.body.aclose(1001)
-        except TimeoutError:
-            call.cancel()
-        except PenstockError as error:
-            entry.seal("failed", error)
+        except (TimeoutError, PenstockError, ClientGone):
+            _log.debug("the reply to a caller that left could not be had")
+        except Exception:  # noqa: BLE001 - the caller is gone; its exchange is recorded all the same
+            _log.exception("a defect of Penstock failed the exchange %s", entry.exchange.request_id)
         finally:
             self._left(entry)
 
@@ -195,4 +198,15 @@ def _whole(entry: Entry, reply: Reply, body: bytes) -> Reply:
 
 
 def _is_event_stream(entry: Entry) -> bool:
-    return entry.response_type.startswith("text/event-stream")
+    kind = entry.response_type
+    return kind[:17].lower() == "text/event-stream" if kind else _asked_for_stream(entry)
+
+
+def _streams_otherwise(entry: Entry) -> bool:
+    """What was to be a stream is none of events, nor an error as JSON: it goes on as it comes."""
+    return _asked_for_stream(entry) and not entry.response_type.lower().startswith("application/json")
+
+
+def _asked_for_stream(entry: Entry) -> bool:
+    call = entry.exchange.call
+    return call is not None and call.stream is True and entry.status == 200

@@ -152,11 +152,12 @@ async def test_bytes_after_a_reply_spoil_only_the_connection() -> None:
         assert [request.connection for request in upstream.requests] == [0, 1]
 
 
-async def test_switching_protocols_is_handed_on_and_closes() -> None:
+async def test_switching_protocols_unasked_is_a_fault_and_closes() -> None:
     script = raw(head(101, {"Upgrade": "x", "Connection": "upgrade"}))
     async with ScriptedUpstream(script) as upstream, calling() as caller:
-        response = await caller.send(upstream)
-        assert (response.status, response.body, caller.pool.open) == (101, b"", 0)
+        with pytest.raises(UpstreamFault) as caught:
+            await caller.send(upstream)
+        assert (caught.value.code, caller.pool.open) == ("bad_response", 0)
 
 
 async def test_closing_a_body_before_its_end_closes_the_connection() -> None:

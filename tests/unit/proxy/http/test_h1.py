@@ -64,10 +64,6 @@ WHOLE = {
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: </a>\r\n\r\n" + OK + b"Content-Length: 1\r\n\r\nx",
         Seen(200, b"x", True),
     ),
-    "switching": (
-        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        Seen(101, b"", False),
-    ),
     "close": (OK + b"Connection: close\r\nContent-Length: 1\r\n\r\nx", Seen(200, b"x", False)),
     "1.0": (b"HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nx", Seen(200, b"x", False)),
     "1.0 kept": (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx", Seen(200, b"x", True)),
@@ -186,6 +182,7 @@ BAD = {
     "chunk size overflow": CHUNKED + b"fffffffffffffffff\r\na\r\n0\r\n\r\n",
     "chunk too long": CHUNKED + b"2\r\nabc\r\n0\r\n\r\n",
     "chunk line end": CHUNKED + b"3\nabc\r\n0\r\n\r\n",
+    "switching": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "trailer": CHUNKED + b"0\r\nX: a\0b\r\n\r\n",
 }
 
