@@ -24,10 +24,10 @@ def understand(parsed_body_bytes_max: int, accept: Callable[[Exchange], None]) -
 
     async def stage(exchange: Exchange, inner: Handler) -> Reply:
         if exchange.endpoint != "other":
-            body = await _whole(exchange, parsed_body_bytes_max)
-            exchange.call = read_call(body)
+            data = await _whole(exchange, parsed_body_bytes_max)
+            exchange.call = read_call(_decoded(exchange, data, parsed_body_bytes_max))
         elif _is_small_json(exchange):
-            exchange.call = _peek(await _whole(exchange, _PEEK_BYTES_MAX))
+            exchange.call = _peek(exchange, await _whole(exchange, _PEEK_BYTES_MAX))
         identify(exchange)
         accept(exchange)
         return await inner(exchange)
@@ -40,7 +40,10 @@ async def _whole(exchange: Exchange, bytes_max: int) -> bytes:
     body.bytes_max = min(body.bytes_max, bytes_max)
     if body.length is not None and body.length > body.bytes_max:
         raise body_too_large(body.bytes_max)
-    data = await body.whole()
+    return await body.whole()
+
+
+def _decoded(exchange: Exchange, data: bytes, bytes_max: int) -> bytes:
     encoding = exchange.header(b"content-encoding")
     if not encoding:
         return data
@@ -62,8 +65,9 @@ def _is_small_json(exchange: Exchange) -> bool:
     return b"json" in kind and length is not None and 0 < length <= _PEEK_BYTES_MAX and not exchange.websocket
 
 
-def _peek(body: bytes) -> Call | None:
+def _peek(exchange: Exchange, data: bytes) -> Call | None:
+    """What cannot be read here is the upstream's to judge."""
     try:
-        return read_call(body)
+        return read_call(_decoded(exchange, data, _PEEK_BYTES_MAX))
     except ClientFault:
         return None
