@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from proxy.errors import UpstreamFault
 from proxy.http.message import Timeouts, UpstreamResponse
 
 from .scripted import (
