@@ -7,6 +7,8 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 from typing import Final
@@ -44,7 +46,8 @@ class Stopped(Exception):
 class Delivery:
     """One sink's way through the spool. `run` belongs to the sink's own thread; the rest may be read from others.
 
-    Memory holds one batch at most, however long the sink is down.
+    While a batch is written the next one is gathered, in a second thread: memory holds two batches at most, however
+    long the sink is down. Only the one being written has an intent; the other is gathered anew after a crash.
     """
 
     def __init__(
@@ -64,7 +67,11 @@ class Delivery:
         self._monotonic = monotonic
         self._uniform = uniform
         self._throttle = files.Throttle(monotonic=monotonic)
-        self.oldest_ns: int | None = None
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix=f"gather-{sink.name}")
+        self._writing = Event()
+        self._is_reading = True
+        self._written_ns: int | None = None
+        self._gathered_ns: int | None = None
         self.retries = 0
         self.last_error = ""
 
@@ -75,6 +82,11 @@ class Delivery:
     @property
     def state(self) -> SinkState:
         return self._checkpoint.state
+
+    @property
+    def oldest_ns(self) -> int | None:
+        """End of the oldest exchange that is being written, or gathered; None when nothing waits."""
+        return self._written_ns or self._gathered_ns
 
     def claimed(self, directory: str) -> Cursor | None:
         return self._gatherer.claimed(directory)
@@ -94,24 +106,40 @@ class Delivery:
                     if stop.wait(self._limits.backoff_max_s / 10):
                         return
         finally:
+            self._ahead.shutdown()
             self._sink.close()
 
     def _deliver_all(self, stop: Event) -> None:
         self._replay(stop)
-        while True:
-            ending = stop.is_set()
-            gathered = self._gather(stop)
-            if gathered.is_worth_a_commit:
-                self._deliver(gathered, stop)
-            elif ending:
-                return
+        self._is_reading = True
+        upcoming = self._ahead.submit(self._gather, stop)
+        try:
+            while True:
+                gathered = upcoming.result()
+                self._written_ns, self._gathered_ns = _oldest_ns(gathered.items), None
+                if gathered.is_worth_a_commit:
+                    self._writing.set()
+                    upcoming = self._ahead.submit(self._gather, stop)
+                    self._deliver(gathered, stop)
+                elif gathered.is_last:
+                    return
+                else:
+                    upcoming = self._ahead.submit(self._gather, stop)
+                self._writing.clear()
+        finally:
+            self._writing.clear()
+            self._is_reading = False
+            _settle(upcoming)
 
     def _gather(self, stop: Event) -> Gathered:
-        """A batch: as soon as there is enough, or the first record has waited long enough, or the recorder ends."""
-        gathered = Gathered()
+        """A batch: as soon as there is enough, or the first record has waited long enough, or the recorder ends.
+
+        As long as the batch before it is being written it may grow: it could not go out anyway.
+        """
+        gathered = Gathered(is_last=stop.is_set())
         limits = self._limits
         first_s: float | None = None
-        while gathered.count < limits.batch_records_max and gathered.size < limits.batch_bytes_max:
+        while self._is_reading and gathered.count < limits.batch_records_max and gathered.size < limits.batch_bytes_max:
             progress = self._gatherer.pull(
                 gathered, self.state.cursors, limits.batch_records_max, limits.batch_bytes_max
             )
@@ -119,20 +147,22 @@ class Delivery:
             if gathered.count:
                 if first_s is None:
                     first_s = self._monotonic()
-                    self.oldest_ns = _oldest_ns(gathered.items)
+                    self._gathered_ns = _oldest_ns(gathered.items)
                 left_s = first_s + limits.batch_age_max_s - self._monotonic()
+                if left_s <= 0 and self._writing.is_set():
+                    left_s = limits.poll_s
             if left_s <= 0 or (not progress and not gathered.count and gathered.is_worth_a_commit):
                 break
             if not progress and stop.wait(min(limits.poll_s, left_s)):
                 break
+        gathered.cursors = self._gatherer.cursors(self.state.cursors)
         return gathered
 
     def _deliver(self, gathered: Gathered, stop: Event) -> None:
         ranges, items = gathered.ranges, gathered.items
         dropped = {reason: count for reason, count in gathered.dropped.items() if count}
-        intent = Intent(token_of(ranges), ranges, self._gatherer.cursors(self.state.cursors), dropped)
+        intent = Intent(token_of(ranges), ranges, gathered.cursors, dropped)
         if items:
-            self.oldest_ns = _oldest_ns(items)
             self._save(msgspec.structs.replace(self.state, intent=intent), stop)
         self._complete(intent, items, stop)
 
@@ -164,7 +194,7 @@ class Delivery:
             ),
             stop,
         )
-        self.oldest_ns = None
+        self._written_ns = None
 
     def _write(self, items: list[Item], token: str, stop: Event) -> list[Item]:
         """Write all items; those that the sink will never take are set aside and returned.
@@ -227,6 +257,13 @@ class Delivery:
         self.last_error = text
         if self._throttle.due(kind):
             logger.warning("Sink %s (%s): %s. It is tried again; its records wait in the spool.", self.name, kind, text)
+
+
+def _settle(upcoming: Future[Gathered]) -> None:
+    """Wait until nobody reads any more. What was gathered is let go; the cursors still stand before it."""
+    if not upcoming.cancel():
+        with suppress(Exception):  # Met again when it is gathered anew.
+            upcoming.result()
 
 
 def _batch(token: str, items: list[Item]) -> Batch:

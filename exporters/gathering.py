@@ -47,6 +47,10 @@ class Gathered:
     """Bytes read."""
     moved: bool = False
     """A whole segment lies behind."""
+    cursors: dict[str, Cursor] = field(default_factory=dict)
+    """Where every directory stands when this batch is done with."""
+    is_last: bool = False
+    """The recorder was about to end when this was begun: when it holds nothing, there is nothing left."""
 
     @property
     def is_worth_a_commit(self) -> bool:
@@ -63,7 +67,7 @@ class Gathered:
 
 
 class Gatherer:
-    """Reads for one sink, in its thread; `claimed` may be asked from others."""
+    """Reads for one sink, for one thread at a time; `claimed` may be asked from others."""
 
     def __init__(self, sink: str, root: Path, completion: Completion, records_in: RecordsIn) -> None:
         self._sink = sink
@@ -123,7 +127,7 @@ class Gatherer:
         try:
             for part in intent.ranges:
                 pieces = read_range(known[part.directory], part.segment, part.start, part.end)
-                items += self._items(part.directory, part.segment, pieces, Counter())
+                items += self._items(part.directory, part.segment, pieces, Counter(), again=True)
         except (KeyError, FileNotFoundError):
             return None
         return items
@@ -136,17 +140,23 @@ class Gatherer:
         into.count += len(items)
         into.size += chunk.end - chunk.start
 
-    def _items(self, directory: str, segment: int, pieces: list[Frame | Damage], dropped: Counter[str]) -> list[Item]:
+    def _items(
+        self,
+        directory: str,
+        segment: int,
+        pieces: list[Frame | Damage],
+        dropped: Counter[str],
+        *,
+        again: bool = False,
+    ) -> list[Item]:
         """What the sink gets of these pieces; what nobody can read is set aside and counted in `dropped`."""
         frames = [piece for piece in pieces if isinstance(piece, Frame) and piece.kind in (Kind.RECORD, Kind.FEEDBACK)]
         records = [frame for frame in frames if frame.kind == Kind.RECORD]
-        completed = dict(
-            zip(
-                (frame.start for frame in records),
-                self._completion.records(directory, segment, records),
-                strict=True,
-            )
-        )
+        if again:
+            made = self._completion.again(records)
+        else:
+            made = self._completion.records(self._sink, directory, segment, records)
+        completed = dict(zip((frame.start for frame in records), made, strict=True))
         items: list[Item] = []
         for frame in frames:
             item = completed.get(frame.start) if frame.kind == Kind.RECORD else _feedback(frame.payload)

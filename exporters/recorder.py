@@ -67,7 +67,7 @@ class Recorder:
         self._drain_timeout_s = drain_timeout_s
         self._clock = clock
         self._uniform = uniform
-        self._completion = Completion(complete, len(sinks))
+        self._completion = Completion(complete, [sink.name for sink in sinks], clock=clock)
         self._deliveries: list[Delivery] = []
         self._ledger: Ledger | None = None
         self._janitor: Janitor | None = None
