@@ -119,9 +119,8 @@ def tail(
     as_json: JsonOption = False,
 ) -> None:
     """Follow the calls as they are recorded, one line each, until Ctrl-C."""
-    from rich.text import Text
-
-    from exporters.console import HEAD, line, print_line
+    from exporters.call_line import head, line, model_width
+    from exporters.console import columns_of, print_line
 
     from .commands import tail as command
     from .commands.filters import Filters, parse_since
@@ -131,14 +130,15 @@ def tail(
     begin = parse_since(since, datetime.now(UTC)).timestamp()
     follower = command.Follower(_query(config, data_dir), filters, begin)
     console = _console()
+    width = model_width(columns_of(console))
     if not as_json:
-        print_line(console, Text(HEAD, "dim"))
+        print_line(console, head(width))
     with contextlib.suppress(KeyboardInterrupt):
         for row in command.follow(follower):
             if as_json:
                 _print_json(row)
             else:
-                print_line(console, line(call_of_row(row)))
+                print_line(console, line(call_of_row(row), width, columns_of(console)))
 
 
 @requests_app.callback()
@@ -204,7 +204,10 @@ def stats(
     config: ConfigOption = None,
     data_dir: DataDirOption = None,
     by: Annotated[
-        str, typer.Option(help="model, key, user, session, upstream, endpoint, outcome, error, hour, day, tag:NAME.")
+        str,
+        typer.Option(
+            help="model, key, user, session, upstream, provider, endpoint, outcome, error, prompt, hour, day, tag:NAME."
+        ),
     ] = "model",
     since: Annotated[str, typer.Option(help="30m, 24h, 7d, or a date.")] = "7d",
     model: ModelOption = "",
@@ -219,6 +222,7 @@ def stats(
     from .commands.filters import Filters, parse_since
 
     filters = Filters(since=parse_since(since, datetime.now(UTC)), model=model, user=user, key=key)
+    command.expression(by)  # what is not known is said before anybody looks for a store
     rows = command.select(_query(config, data_dir), by, filters, limit)
     if as_json:
         _print_json(rows)

@@ -163,7 +163,7 @@ def summary(record: CallRecord) -> dict[str, Any]:
     """What a caller is told about its call afterwards. The same names as the columns of `generations`."""
     return {name: getattr(record, field) for name, field in _SUMMARY.items()} | {
         "duration_ms": (record.end_ns - record.start_ns) / 1e6,
-        "ttft_ms": (record.first_token_ns - record.start_ns) / 1e6 if record.first_token_ns else None,
+        "ttft_ms": (record.first_token_ns - record.start_ns) / 1e6 if record.stream and record.first_token_ns else None,
     }
 
 

@@ -206,8 +206,8 @@ def _provider_problems(settings: Settings) -> Iterator[str]:
         if provider not in known and not settings.prices:
             name = f'"{provider}" is not in the price list' if provider else "who serves it is not known"
             yield (
-                f"upstreams[{index}]: {name}, so its calls have no cost. Set provider to one of the list's, or give "
-                "prices in [prices]."
+                f"upstreams[{index}]: {name}, so its calls have no cost. Set provider (openai, anthropic, ...) or "
+                "give prices under [prices]."
             )
         if not parts.path.strip("/") and provider in ("openai", "azure"):
             yield f"upstreams[{index}].base_url: has no path; the API is probably at {upstream.base_url.rstrip('/')}/v1"

@@ -34,7 +34,10 @@ def understood(settings: Settings) -> Iterator[tuple[str, str]]:
     server = shown.server
     workers = f"{server.workers} worker{'s' if server.workers > 1 else ''}"
     yield "listens", f"http://{server.host}:{server.port or '(a free port)'} with {workers}"
-    yield "accepts", f"{len(server.keys)} proxy keys" if server.keys else "every caller"
+    yield (
+        "accepts",
+        f"{len(server.keys)} proxy key{'s' if len(server.keys) > 1 else ''}" if server.keys else "every caller",
+    )
     yield "data", server.data_dir
     for upstream in shown.upstreams:
         key = "its own key" if upstream.api_key else "the caller's key"
@@ -94,9 +97,10 @@ def probe_all(settings: Settings) -> list[Probe]:
 
 def _count_models(reply: httpx.Response) -> str:
     try:
-        return f", {len(reply.json()['data'])} models"
+        count = len(reply.json()["data"])
     except (ValueError, KeyError, TypeError):
         return ", but not with a list of models"
+    return f", {count} model" + ("" if count == 1 else "s")
 
 
 def print_check(console: Console, settings: Settings, odd: list[str], probes: list[Probe], source: str) -> None:

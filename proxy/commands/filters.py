@@ -46,8 +46,13 @@ class Filters:
     """`name=value`, or a name alone."""
     errors: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises `CommandFailed` for a status that is none, before anybody looks for a store."""
+        if self.status:
+            _status_range(self.status)
+
     def where(self) -> tuple[str, dict[str, object]]:
-        """The condition and its parameters. Raises `CommandFailed` for a filter that says nothing."""
+        """The condition and its parameters."""
         terms = ["1"]
         values: dict[str, object] = {}
         if self.since is not None:

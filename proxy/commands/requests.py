@@ -10,7 +10,19 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from exporters.console import MODEL_WIDTH, Call, cut, duration, money, number, print_line, printable
+from exporters.call_line import (
+    Call,
+    duration,
+    has_failed,
+    model_width,
+    money,
+    note,
+    number,
+    padded,
+    status_and_model,
+    with_note,
+)
+from exporters.console import columns_of, print_line
 
 from .filters import Filters
 from .store import Query, Row
@@ -58,37 +70,43 @@ def as_json(value: Any) -> str:
 
 ID_SHOWN = 16
 """Digits of an id in the list: a prefix that names it. The first twelve are the time."""
+ERROR_WIDTH = 26
 
 
 def print_list(console: Console, rows: Sequence[Row]) -> None:
     """One line for each call. Where nobody looks the ids are whole and the times have a date and seconds."""
-    looked_at = console.is_terminal
-    id_width, time_format = (ID_SHOWN, "%m-%d %H:%M") if looked_at else (32, "%Y-%m-%dT%H:%M:%S")
+    columns = columns_of(console)
+    id_width, time_format = (32, "%Y-%m-%dT%H:%M:%S") if columns is None else (ID_SHOWN, _shortest(rows))
     time_width = len(datetime.now().strftime(time_format))
-    head = f"{'id':<{id_width}}  {'time':<{time_width}}  got  {'model':<{MODEL_WIDTH}}"
-    print_line(console, Text(f"{head}{'in':>8}{'out':>8}{'cost':>10}{'total':>8}", "dim"))
+    width = model_width(columns, id_width + time_width + 43)
+    first = f"{'id':<{id_width}}  {'time':<{time_width}}  got  {'model':<{width}}"
+    print_line(console, Text(f"{first}{'in':>8}{'out':>8}{'cost':>10}{'total':>8}", "dim"))
     for row in rows:
-        text = Text.assemble((f"{row['request_id'][:id_width]:<{id_width}}", "cyan"))
+        text = Text.assemble((row["request_id"][:id_width], "cyan"))
         text.append(f"  {datetime.fromtimestamp(row['started']).strftime(time_format)}", "dim")
-        print_line(console, text.append_text(_facts(call_of_row(row))))
+        print_line(console, _with_facts(text, call_of_row(row), width, columns))
+    if not rows and columns is not None:
+        console.print(Text("No call is recorded that fits. --since 30d looks further back than a week.", "dim"))
 
 
-def _facts(call: Call) -> Text:
-    failed = call.status >= 400 or call.status == 0 or call.outcome in ("failed", "cut", "interrupted")
-    text = Text()
-    text.append(f"  {call.status or '---':>3}  ", "red" if failed else "green")
-    text.append(f"{cut(call.what, MODEL_WIDTH):<{MODEL_WIDTH}}", "bold" if call.metered or failed else "dim")
-    note = "" if call.outcome == "answered" and not failed else printable(call.error or call.outcome)
-    if failed and call.input_tokens is None:
-        text.append(f" {cut(note, 24):<25}", "red")
-        note = ""
+def _shortest(rows: Sequence[Row]) -> str:
+    """Times of today need no date."""
+    today = datetime.now().date()
+    of_today = all(datetime.fromtimestamp(row["started"]).date() == today for row in rows)
+    return "%H:%M:%S" if of_today else "%m-%d %H:%M"
+
+
+def _with_facts(text: Text, call: Call, width: int, columns: int | None) -> Text:
+    said, style = note(call)
+    text.append_text(status_and_model(call, width))
+    if has_failed(call.status, call.outcome) and not call.has_usage:
+        text.append(f" {padded(said, ERROR_WIDTH - 1)}", style)
+        said = ""
     else:
         about = "~" if call.estimated else ""
         for count in (call.input_tokens, call.output_tokens):
             text.append(f"{'-' if count is None else about + number(count):>8}")
-        priced = call.metered or call.input_tokens is not None
+        priced = call.metered or call.has_usage
         text.append(f"{money(call.cost) if priced else '-':>10}", "yellow" if call.cost else "dim")
     text.append(f"{duration(call.duration_s):>8}")
-    if note:
-        text.append(f"  {note}", "red" if failed else "yellow")
-    return text
+    return with_note(text, said, style, columns)

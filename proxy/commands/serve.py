@@ -57,11 +57,12 @@ def _loader(path: Path | None, overrides: Mapping[str, object], insecure: bool) 
 def print_banner(console: Console, note: Serving, settings: Settings) -> None:
     """What one needs to know to use it: the one variable to set, and where the records are."""
     store = note.store_url or without_secrets(settings).store.clickhouse
-    metrics = f"   metrics http://{settings.metrics.host}:{note.metrics_port}/metrics" if note.metrics_port else ""
+    metrics = f"http://{settings.metrics.host}:{note.metrics_port}/metrics" if note.metrics_port else "off"
     console.print(
         Text.assemble(("penstock ", "bold cyan"), (version("penstock"), "dim"), f" listens on {note.url}"),
         Text.assemble(("  set     ", "dim"), (f"OPENAI_BASE_URL={note.url}/v1", "bold green")),
-        Text.assemble(("  records ", "dim"), f"{settings.server.data_dir}   ClickHouse {store}{metrics}"),
+        Text.assemble(("  records ", "dim"), f"{settings.server.data_dir}   ClickHouse {store}"),
+        Text.assemble(("  metrics ", "dim"), metrics),
         Text.assemble(("  look    ", "dim"), "penstock tail | requests | stats"),
         sep="\n",
     )

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
-from exporters.console import cut, duration, money, number, printable
+from exporters.call_line import cut, duration, has_failed, money, number, printable, reason
+from exporters.console import columns_of
 
 from .failure import CommandFailed
 from .requests import CALL_COLUMNS
@@ -55,7 +56,7 @@ def attempts(query: Query, row: Row) -> Sequence[Row]:
 def print_call(console: Console, row: Row, tries: Sequence[Row]) -> None:
     """The facts, then the conversation."""
     for label, text in _facts(row, tries):
-        console.print(Text.assemble((f"{label:<10}", "dim"), text))
+        _print_hanging(console, Text(f"{label:<10}", "dim"), text)
     console.print()
     conversation = [*_conversation(row)]
     if not conversation:
@@ -63,33 +64,34 @@ def print_call(console: Console, row: Row, tries: Sequence[Row]) -> None:
     for role, parts in conversation:
         console.print(Text(role, ROLE_STYLES.get(role, "bold yellow")))
         for part in parts:
-            console.print(Padding(part, (0, 0, 0, 2), expand=False))
+            _print_hanging(console, Text("  "), part)
         console.print()
 
 
+def _print_hanging(console: Console, first: Text, text: Text) -> None:
+    """`text` behind `first`, and what follows of it below itself; wrapped only where somebody looks."""
+    width = columns_of(console)
+    indent = cell_len(first.plain)
+    lines = text.split("\n", allow_blank=True) if width is None else text.wrap(console, max(20, width - indent))
+    for index, line in enumerate(lines or [Text()]):
+        line.rstrip()
+        before = first if index == 0 else Text(" " * indent if line.plain else "")
+        console.print(Text.assemble(before, line), no_wrap=True, overflow="ignore", crop=False)
+
+
 def _facts(row: Row, tries: Sequence[Row]) -> Iterator[tuple[str, Text]]:
-    failed = row["status"] >= 400 or row["status"] == 0 or row["outcome"] in ("failed", "cut", "interrupted")
     model = row["model"]
     if row["response_model"] not in ("", model):
         model += f" → {row['response_model']}"
     yield "request", Text(row["request_id"], "cyan")
+    if row["trace_id"] != row["request_id"]:
+        yield "trace", Text(row["trace_id"], "cyan")
     if row["response_id"]:
         yield "response", Text(printable(row["response_id"]), "cyan")
-    yield (
-        "call",
-        Text.assemble(
-            (printable(model), "bold"), f"  {row['method']} {row['path']}" + ("  stream" if row["stream"] else "")
-        ),
-    )
-    yield (
-        "ended",
-        Text.assemble(
-            (f"{row['status'] or '---'} {row['outcome']}", "red" if failed else "green"),
-            (f"  {row['error_type']}" if row["error_type"] else "", "red"),
-            f"  {', '.join(row['finish_reasons'])}" if row["finish_reasons"] else "",
-        ),
-    )
-    if row["error_message"]:
+    target = f"{row['method']} {row['path']}" + ("  stream" if row["stream"] else "")
+    yield "call", Text.assemble((f"{printable(model)}  " if model else "", "bold"), printable(target))
+    yield "ended", _ended(row)
+    if row["error_message"] not in ("", row["error_type"]):
         yield "error", _text(row["error_message"], "red")
     started = datetime.fromtimestamp(row["started"]).isoformat(" ", "milliseconds")
     first = "" if row["ttft_ms"] is None else f"  first token after {duration(row['ttft_ms'] / 1e3)}"
@@ -104,9 +106,21 @@ def _facts(row: Row, tries: Sequence[Row]) -> Iterator[tuple[str, Text]]:
         yield "asked for", _text(row["parameters"])
 
 
+def _ended(row: Row) -> Text:
+    status, outcome = row["status"], row["outcome"]
+    failed = has_failed(status, outcome)
+    colour = "red" if failed else "yellow" if outcome == "abandoned" else "green"
+    said = [reason(status, outcome, row["error_type"])] if failed or row["error_type"] else []
+    return Text.assemble(
+        (f"{status or '---'} {outcome}", colour),
+        (f"  {printable(said[0])}" if said and said[0] != outcome else "", colour),
+        f"  {', '.join(row['finish_reasons'])}" if row["finish_reasons"] else "",
+    )
+
+
 def _tokens(row: Row) -> Text:
-    if row["input_tokens"] is None and row["output_tokens"] is None:
-        return Text("not known", "dim")
+    if not _has_usage(row):
+        return Text("not known" if _should_have_usage(row) else "-", "dim")
     about = "  (estimated)" if row["usage_source"] == "estimated" else ""
     said = []
     for label, name, parts in (
@@ -119,13 +133,21 @@ def _tokens(row: Row) -> Text:
     return Text("  ".join(said) + about)
 
 
+def _has_usage(row: Row) -> bool:
+    return row["input_tokens"] is not None or row["output_tokens"] is not None
+
+
+def _should_have_usage(row: Row) -> bool:
+    return row["endpoint"] != "other" and not has_failed(row["status"], row["outcome"])
+
+
 def _in_brackets(parts: list[str]) -> str:
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def _cost(row: Row) -> Text:
     if row["cost"] is None:
-        return Text("? (no price is known for this model; set one under [prices])" if row["model"] else "-", "dim")
+        return Text("? (no price is known for this model; set one under [prices])" if _has_usage(row) else "-", "dim")
     names = {"input": "cost_input", "cached": "cost_cached", "written": "cost_cache_write", "output": "cost_output"}
     parts = [f"{label} {money(row[name])}" for label, name in names.items() if row[name]]
     saved = [f"{name} {money(usd)}" for name, usd in row["savings"].items()]
@@ -187,6 +209,10 @@ def _part(part: Any) -> Text:
         return Text.assemble(("→ ", "yellow"), name, "(", _text(part.get("arguments")), ")")
     if kind == "tool_call_response":
         return Text.assemble(("← ", "yellow"), _text(part.get("response", part.get("result"))))
+    if kind == "blob":
+        size = len(str(part.get("content", "")))
+        kind = f"{part.get('modality') or 'file'}, {part.get('mime_type') or 'of unknown type'}"
+        return Text(printable(f"[{kind}, {size:,} characters of base64]"), "magenta")
     rest = json.dumps({key: value for key, value in part.items() if key != "type"}, ensure_ascii=False)
     return Text.assemble((f"[{kind or 'part'}] ", "magenta"), cut(rest, 300))
 

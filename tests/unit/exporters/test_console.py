@@ -10,11 +10,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
-from exporters.console import HEAD, ConsoleSink, call_of, cut, duration, line, money, number, printable
+from exporters.call_line import (
+    call_of,
+    cut,
+    duration,
+    head,
+    line,
+    model_width,
+    money,
+    number,
+    padded,
+    printable,
+)
+from exporters.console import ConsoleSink
 from exporters.record import CallRecord
 from exporters.sink import Batch
 
+HEAD = head().plain
 SECOND = 1_000_000_000
 START = 1_795_000_000 * SECOND
 
@@ -46,8 +60,8 @@ METERED = {"input_tokens": 1234, "output_tokens": 567, "cached_tokens": 617, "co
 def test_everything_that_is_known_stands_under_its_head() -> None:
     text = shown(**METERED, first_token_ns=START + 310_000_000, stream=True)
     assert text[8:] == "  200  gpt-4.1-mini             1,234     567    50% $0.001234   1.00s  310ms"
-    for head, value in (("in", "1,234"), ("out", "567"), ("cached", "50%"), ("cost", "$0.001234"), ("first", "310ms")):
-        assert HEAD.index(f" {head}") + len(head) == text.index(value) + len(value) - 1
+    for name, value in (("in", "1,234"), ("out", "567"), ("cached", "50%"), ("cost", "$0.001234"), ("first", "310ms")):
+        assert HEAD.index(f" {name}") + len(name) == text.index(value) + len(value) - 1
 
 
 def test_an_unknown_price_is_a_question_mark_and_never_zero() -> None:
@@ -126,6 +140,38 @@ def test_a_line_fits_into_a_hundred_columns_and_obeys_nobody(
     )
     assert len(text) <= 100
     assert text.isprintable()
+
+
+def test_the_upstreams_error_without_a_name_is_said_by_its_status() -> None:
+    assert "Not Implemented" in shown(status=501)
+    assert "Not Implemented" in shown(status=501, error_type="501")  # as the store gives it back
+    assert "status 599" in shown(status=599)
+
+
+def test_whoever_left_is_no_failure() -> None:
+    text = line(call_of(record(outcome="abandoned", error_type="client_disconnected", **METERED)))
+    assert text.plain.endswith("  abandoned")
+    assert "red" not in {str(span.style) for span in text.spans}
+
+
+@pytest.mark.parametrize("columns", [80, 90, 100, 200])
+def test_a_line_and_its_head_fit_into_the_terminal(columns: int) -> None:
+    width = model_width(columns)
+    text = line(call_of(record(**METERED, stream=True, first_token_ns=START + 1)), width, columns)
+    assert len(text) == len(head(width)) <= columns
+
+
+def test_a_model_has_the_same_columns_whatever_it_is_written_in() -> None:
+    assert [cell_len(padded(name, 9)) for name in ("a", "水門" * 9, "x水門水門水門", "abcdefghij")] == [9, 9, 9, 9]
+
+
+@pytest.mark.parametrize("columns", range(60, 110))
+def test_in_a_narrow_terminal_the_note_covers_whole_numbers(columns: int) -> None:
+    call = call_of(record(outcome="cut", error_type="upstream_cut", **METERED))
+    text = line(call, model_width(columns), columns)
+    assert text.plain.endswith("  upstream_cut")
+    assert text.cell_len <= columns
+    assert set(text.plain.split()) <= set(line(call, model_width(columns)).plain.split())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from proxy.cli import app
+from proxy.commands.failure import CommandFailed
+from proxy.commands.stats import GROUPS
 from proxy.configuration import ConfigurationError
 
 COMMANDS = ("serve", "check", "tail", "requests", "stats", "migrate")
@@ -53,6 +56,21 @@ def test_a_malformed_configuration_starts_nothing(tmp_path: Path, command: str, 
     done = CliRunner().invoke(app, [command, "--config", str(path)])
     assert isinstance(done.exception, ConfigurationError)
     assert said in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["stats", "--by", "colour"], ["stats", "--by", "tag:"], ["requests", "--status", "4x"], ["tail", "--status", "x"]],
+)
+def test_what_no_report_can_be_about_is_said_without_a_store(tmp_path: Path, arguments: list[str]) -> None:
+    done = CliRunner().invoke(app, [*arguments, "--data-dir", str(tmp_path)])
+    assert isinstance(done.exception, CommandFailed)
+    assert arguments[1] in str(done.exception)
+
+
+def test_help_names_every_way_to_group() -> None:
+    said = CliRunner().invoke(app, ["stats", "--help"]).stdout
+    assert all(re.search(rf"\b{name}\b", said) for name in GROUPS)
 
 
 def test_serve_refuses_to_be_reachable_without_keys(tmp_path: Path) -> None:
