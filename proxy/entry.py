@@ -18,6 +18,8 @@ from .reply import RawHeaders
 _KEPT_HEADERS = frozenset(
     {b"x-request-id", b"openai-processing-ms", b"openai-organization", b"retry-after", b"x-should-retry"}
 )
+_WORDED_PARAMETERS = ("stop", "response_format", "text", "web_search_options", "chat_template_kwargs")
+"""Request parameters in which callers write words of their own."""
 _NANOSECONDS = 1_000_000_000
 
 
@@ -268,6 +270,8 @@ class Entry:
         record.content = "off"
         _forget_text(record)
         record.error_message = ""
+        for name in _WORDED_PARAMETERS:
+            record.parameters.pop(name, None)
         return record
 
     def _unix_ns(self, moment_s: float) -> int:

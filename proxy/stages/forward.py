@@ -207,6 +207,13 @@ def _request(route: Route, exchange: Exchange, target: bytes, headers: RawHeader
     method = exchange.method.encode("latin-1")
     body = exchange.body
     if not body.is_whole:
+        if body.length is None and (exchange.header(b"transfer-encoding") or b"").lower() != b"chunked":
+            # The other coding would be taken off the head and left on the body.
+            raise ClientFault(
+                "The request has a transfer coding beside chunked. Send it as Content-Encoding.",
+                code="unsupported_transfer_coding",
+                status=501,
+            )
         return UpstreamRequest(method, target, headers, body, body.length)
     data = body.data or b""
     call = exchange.call

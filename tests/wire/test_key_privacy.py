@@ -1,8 +1,9 @@
-"""A key goes to the one it is for, and to nobody else."""
+"""A key goes to the one it is for, and to nobody else; no text stays that was not to be kept."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from pathlib import Path
 
@@ -116,3 +117,33 @@ async def test_an_upstream_with_a_key_of_its_own_does_not_get_the_subprotocol_s(
     ):
         await socket.receive(timeout=5)
     assert "sk-other" not in str(seen[0].headers)
+
+
+async def test_nothing_that_a_caller_worded_is_kept_when_content_is_off(tmp_path: Path) -> None:
+    worded = {"stop": ["SECRET"], "response_format": {"type": "json_schema", "json_schema": {"name": "SECRET"}}}
+    body = json.dumps({"model": "gpt-5", "temperature": 0.5, "messages": [], **worded}).encode()
+    off = {"content": "off"}
+    async with ScriptedUpstream(json_reply(ANSWER)) as upstream, proxied(tmp_path, upstream.url, record=off) as proxy:
+        caller = await Caller.connect(proxy)
+        await caller.send(post("/v1/chat/completions", body))
+        await caller.reply()
+        caller.close()
+        record = await proxy.record()
+        assert b"SECRET" not in b"".join(frame.payload for frame in proxy.frames())
+    assert record.parameters == {"temperature": 0.5}
+
+
+async def test_a_worker_remembers_no_text(tmp_path: Path) -> None:
+    redacted = {"content": "redacted"}
+    async with (
+        ScriptedUpstream(json_reply(ANSWER)) as upstream,
+        proxied(tmp_path, upstream.url, record=redacted) as proxy,
+    ):
+        caller = await Caller.connect(proxy)
+        await caller.send(post("/v1/chat/completions", CHAT))
+        await caller.reply()
+        caller.close()
+        assert (await proxy.record()).input_messages is not None
+        [remembered] = proxy.app.record._journal.recent.values()
+    assert remembered.input_messages is None
+    assert remembered.output_messages is None

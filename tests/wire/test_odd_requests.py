@@ -87,6 +87,19 @@ async def test_a_connection_that_brings_no_request_is_closed(tmp_path: Path, sen
         assert proxy.records() == []
 
 
+async def test_a_transfer_coding_that_would_be_lost_is_refused(tmp_path: Path) -> None:
+    async with ScriptedUpstream(json_reply(ANSWER)) as upstream, proxied(tmp_path, upstream.url) as proxy:
+        caller = await Caller.connect(proxy)
+        await caller.send(
+            b"POST /v1/files HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+        )
+        status, _, _ = await caller.reply()
+        caller.close()
+        record = await proxy.record()
+    assert upstream.requests == []
+    assert (status, record.error_type) == (501, "unsupported_transfer_coding")
+
+
 async def test_an_upgrade_that_is_no_websocket_is_refused(tmp_path: Path) -> None:
     """What follows such a head is no body to the parser, so it would be lost."""
     async with ScriptedUpstream(json_reply(ANSWER)) as upstream, proxied(tmp_path, upstream.url) as proxy:
