@@ -39,7 +39,7 @@ SessionOption = Annotated[str, typer.Option(help="The session (conversation) tha
 KeyOption = Annotated[str, typer.Option(help="The id of a proxy key: the first digits of its hash.")]
 TagOption = Annotated[str, typer.Option(help="NAME=VALUE, or NAME for any value.")]
 ErrorsOption = Annotated[bool, typer.Option("--errors", help="Only calls that failed.")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000)]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")]
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ async def read_question(request: web.Request, role: Role) -> Question:
         raise fault(NOT_IMPLEMENTED, "NOT_IMPLEMENTED", "Native compression is not supported; use HTTP compression")
     sql = query.get("query", "").encode()
     parameters = {name[6:]: value for name, value in query.items() if name.startswith("param_")}
-    if request.content_type in ("multipart/form-data", "application/x-www-form-urlencoded"):
+    if await _is_form(request):
         form = await _read_form(request)
         parameters |= {name[6:]: value for name, value in form.items() if name.startswith("param_")}
         sql += form.get("query", "").encode()
@@ -109,6 +109,15 @@ def _with_data(question: Question, sql: bytes, body: bytes) -> Question:
 
 def _is_setting(name: str) -> bool:
     return name not in _NO_SETTINGS and not name.startswith("param_") and _SETTING.match(name) is not None
+
+
+async def _is_form(request: web.Request) -> bool:
+    """curl calls all that it sends a form, unless it is told otherwise: a statement, or data of one, is none."""
+    if request.content_type == "multipart/form-data":
+        return True
+    if request.content_type != "application/x-www-form-urlencoded" or "query" in request.query:
+        return False
+    return (await request.read()).startswith((b"query=", b"param_"))
 
 
 async def _read_body(request: web.Request) -> bytes:

@@ -56,6 +56,15 @@ def test_a_statement_may_come_in_the_query_string_the_body_or_a_form(http_: http
     assert http_.get("/").text == "Ok.\n"
 
 
+def test_what_curl_sends_is_a_statement_or_data_though_it_is_called_a_form(writer: httpx.Client) -> None:
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert writer.post("/", content=b"SELECT 'a=b&c'", headers=form).text == "a=b&c\n"
+    ask(writer, "CREATE TABLE curled (a String) ENGINE = MergeTree ORDER BY a").raise_for_status()
+    query = {"query": "INSERT INTO curled FORMAT TSV"}
+    writer.post("/", params=query, content=b"query=1\nparam_x=2\n", headers=form).raise_for_status()
+    assert ask(writer, "SELECT a FROM curled ORDER BY a").text == "param_x=2\nquery=1\n"
+
+
 def test_the_format_is_the_statements_else_the_default(http_: httpx.Client) -> None:
     answer = ask(http_, "SELECT 1 AS a FORMAT JSONEachRow")
     assert (answer.text, answer.headers["X-ClickHouse-Format"]) == ('{"a":1}\n', "JSONEachRow")
