@@ -118,7 +118,7 @@ class Completion:
         while self._is_full and self._patience_s > 0:
             began = self._monotonic()
             self._room.wait(self._patience_s)
-            self._patience_s -= self._monotonic() - began
+            self._patience_s = max(0.0, self._patience_s - (self._monotonic() - began))
 
     @property
     def _is_full(self) -> bool:
