@@ -144,7 +144,7 @@ def with_note(text: Text, said: str, style: str, columns: int | None) -> Text:
         room, before = max(0, columns - tail.cell_len), text.plain
         text.truncate(room)
         if before[len(text) : len(text) + 1].strip():
-            text.right_crop(len(text) - text.plain.rfind(" ") - 1)
+            text = text[: text.plain.rfind(" ") + 1]
         text.pad_right(room - text.cell_len)
     return text.append_text(tail)
 

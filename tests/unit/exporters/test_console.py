@@ -171,7 +171,9 @@ def test_in_a_narrow_terminal_the_note_covers_whole_numbers(columns: int) -> Non
     text = line(call, model_width(columns), columns)
     assert text.plain.endswith("  upstream_cut")
     assert text.cell_len <= columns
-    assert set(text.plain.split()) <= set(line(call, model_width(columns)).plain.split())
+    whole = line(call, model_width(columns)).plain.split()
+    assert text.plain.split()[:-1] == whole[: len(text.plain.split()) - 1]
+    assert len(text.plain.split()) >= 6
 
 
 @pytest.mark.parametrize(
