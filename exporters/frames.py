@@ -102,11 +102,10 @@ class Decoder:
         pieces: list[Frame | Damage] = []
         data, offset, at = self._rest, self._offset, 0
         while at < len(data):
+            at = self._whole_frames(at, pieces)
+            if at == len(data):
+                break
             end = self._frame_end(at)
-            if end > 0:
-                pieces.append(Frame(data[at + 8], data[at + HEADER.size : end], offset + at, offset + end))
-                at = end
-                continue
             found = self._next_frame(at + 1)
             if found > 0:
                 pieces.append(Damage(offset + at, offset + found, torn=False))
@@ -120,6 +119,22 @@ class Decoder:
         self._offset = offset + at
         self._searched = max(0, self._searched - at)
         return pieces
+
+    def _whole_frames(self, at: int, pieces: list[Frame | Damage]) -> int:
+        """Add the valid frames that lie one behind the other from `at` on: all there usually is. Returns their end."""
+        data, offset, expected, size = self._rest, self._offset, self._marker, len(self._rest)
+        unpack, head = HEADER.unpack_from, HEADER.size
+        while at + head <= size:
+            marker, kind, length, checksum = unpack(data, at)
+            end = at + head + length
+            if marker != expected or length > FRAME_BYTES_MAX or end > size:
+                break
+            payload = data[at + head : end]
+            if crc32(payload, kind) != checksum:
+                break
+            pieces.append(Frame(kind, payload, offset + at, offset + end))
+            at = end
+        return at
 
     def _frame_end(self, at: int) -> int | Literal[0, -1]:
         """Where the frame at `at` ends; 0 when its bytes have not all come, -1 when it is none."""

@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 _CHUNK_BYTES: Final = 256 * 1024
 
+_LOOK_EVERY: Final = 16
+"""Rounds that bring something; after one that brings nothing new directories are looked for at once."""
+
 Item = CallRecord | Feedback
 RecordsIn = Callable[[str, int, int], tuple[int, bool]]
 """(directory, first segment, last segment) -> records they held, and whether the quota took them."""
@@ -78,6 +81,7 @@ class Gatherer:
         self._throttle = files.Throttle()
         self._tails: dict[str, Tail] = {}
         self._turn = 0
+        self._found: list[layout.SpoolDirectory] = []
 
     def claimed(self, directory: str) -> Cursor | None:
         """Where reading goes on."""
@@ -90,7 +94,9 @@ class Gatherer:
 
     def pull(self, into: Gathered, cursors: dict[str, Cursor], count_max: int, size_max: int) -> bool:
         """Read one piece of each directory, until a limit is met. False when there was nothing new in any."""
-        found = layout.directories(self._root)
+        if self._turn % _LOOK_EVERY == 0 or not self._found:
+            self._found = layout.directories(self._root)
+        found = self._found
         self._turn += 1
         progress = False
         for index in range(len(found)):
@@ -111,6 +117,8 @@ class Gatherer:
                 into.dropped["quota" if evicted else "missing"] += max(0, count - read.records)
             else:
                 self._add(into, directory.name, read)
+        if not progress:
+            self._found = []
         return progress
 
     def cursors(self, committed: dict[str, Cursor]) -> dict[str, Cursor]:
