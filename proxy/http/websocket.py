@@ -15,7 +15,7 @@ from ..errors import UpstreamFault
 from ..reply import RawHeaders, Tunnel
 from .answer import Sent
 from .message import Origin
-from .proxies import Route, route
+from .proxies import route
 
 _HANDSHAKE = frozenset(
     {
@@ -98,6 +98,9 @@ class Tunneler:
         url = f"{scheme}://{origin.authority.decode()}{target.decode('latin-1')}"
         there = route(origin, self._proxies)
         fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in headers if n.lower() not in _HANDSHAKE]
+        credentials = [(n.decode(), v.decode()) for n, v in there.credentials]
+        if there.absolute:  # the proxy reads the request itself; there is no CONNECT to carry them
+            fields += credentials
         try:
             async with asyncio.timeout(connect_s or None):
                 socket = await self._session.ws_connect(
@@ -107,7 +110,7 @@ class Tunneler:
                     max_msg_size=self._message_bytes_max,
                     ssl=tls if tls is not None else True,
                     proxy=f"http://{there.host}:{there.port}" if there.tunnel or there.absolute else None,
-                    proxy_auth=_proxy_auth(there),
+                    proxy_headers=dict(credentials) if there.tunnel else None,
                 )
         except aiohttp.WSServerHandshakeError as error:
             answered = [(n.encode(), v.encode()) for n, v in (error.headers or {}).items()]
@@ -125,12 +128,6 @@ class Tunneler:
     async def aclose(self) -> None:
         if self._session is not None:
             await self._session.close()
-
-
-def _proxy_auth(there: Route) -> aiohttp.BasicAuth | None:
-    for _, value in there.credentials:
-        return aiohttp.BasicAuth.decode(value.decode(), "utf-8")
-    return None
 
 
 async def bridge(request: web.BaseRequest, tunnel: Tunnel, message_bytes_max: int) -> Sent:

@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from proxy.http.message import Origin
+from proxy.http.websocket import Tunneler
 from tests.wire.proxied import proxied
 
 DONE = {"type": "response.done", "response": {"id": "resp_1", "usage": {"input_tokens": 7, "output_tokens": 3}}}
@@ -125,3 +127,36 @@ async def test_a_refused_handshake_reaches_the_caller_as_it_is(tmp_path: Path) -
         record = await proxy.record()
     assert refused.value.status == 401
     assert record.status == 401
+
+
+async def test_credentials_in_a_netrc_file_are_nobody_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login operator password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with realtime(echo) as (url, seen), proxied(tmp_path, url) as proxy, aiohttp.ClientSession() as session:
+        async with session.ws_connect(f"{proxy.url}/realtime", headers=HEADERS) as socket:
+            await socket.send_str("x")
+            assert await socket.receive_str(timeout=5) == "x"
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(f"{proxy.url}/realtime")
+    assert [request.headers.get("Authorization") for request in seen] == ["Bearer sk-caller", None]
+
+
+async def test_a_forward_proxy_of_the_environment_is_used() -> None:
+    async with realtime(echo) as (url, seen):
+        tunneler = Tunneler(message_bytes_max=1000, proxies={"http": url.replace("//", "//us:pw@")})
+        tunnel = await tunneler.connect(
+            Origin("http", "api.test", 80),
+            b"/v1/realtime",
+            [(b"Authorization", b"Bearer sk-caller")],
+            (),
+            connect_s=5.0,
+            tls=None,
+        )
+        await tunnel.send("x")
+        assert await tunnel.receive() == "x"
+        await tunnel.aclose()
+        await tunneler.aclose()
+    assert seen[0].headers["Host"] == "api.test"
+    assert seen[0].headers["Proxy-Authorization"] == "Basic dXM6cHc="
