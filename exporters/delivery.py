@@ -30,7 +30,7 @@ _BACKOFF_MIN_S: Final = 0.1
 
 @dataclass(frozen=True)
 class Limits:
-    batch_records_max: int = 5000
+    batch_records_max: int = 10_000
     batch_bytes_max: int = 32 * 1024 * 1024
     """Of encoded records; one record alone may be larger."""
     batch_age_max_s: float = 0.5

@@ -127,7 +127,7 @@ class Spool(Section, frozen=True):
     """A file of the spool is closed at this age."""
     bytes_max: Positive = 10 * 1024 * 1024 * 1024
     """Disk quota of all spools; beyond, the oldest segments are dropped, counted and logged."""
-    batch_records_max: Positive = 5000
+    batch_records_max: Positive = 10_000
     """Records in one insert or export."""
     batch_age_max_s: Seconds = 0.5
     """How long a record may wait for others to be sent with it."""
