@@ -116,6 +116,7 @@ class Entry:
         "status",
         "stored_in_background",
         "truncated",
+        "upstream_error",
     )
 
     def __init__(self, journal: Journal, exchange: Exchange) -> None:
@@ -132,6 +133,8 @@ class Entry:
         self.response_bytes = 0
         self.first_token_s = 0.0
         self.truncated = False
+        self.upstream_error = ("", "")
+        """Type and message of the error that the upstream answered with: not every body is kept for the recorder."""
         self.stored_in_background = False
         """The call reads a stored response that was made in the background."""
         self.left = False
@@ -206,8 +209,8 @@ class Entry:
             upstream=exchange.upstream,
             status=self.status,
             outcome=outcome,
-            error_type=error.code if error else error_type,
-            error_message=error.message if error else "",
+            error_type=error.code if error else error_type or self.upstream_error[0],
+            error_message=error.message if error else self.upstream_error[1],
             request_bytes=exchange.body.received,
             response_bytes=self.response_bytes,
             key_id=exchange.key_id,

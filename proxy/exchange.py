@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Protocol
 
 from exporters.record import Attempt
 
 from .errors import ClientFault
+from .openai.call import Call, Endpoint
 from .reply import RawHeaders
-
-if TYPE_CHECKING:
-    from .openai.call import Call
-
-Endpoint = Literal["chat", "completions", "responses", "embeddings", "moderations", "other"]
 
 
 class RequestSource(Protocol):

@@ -6,15 +6,13 @@ Works on whatever is there: a stream that was cut gives what had arrived, an eve
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .assemble_response import assemble_response
+from .call import Endpoint
 from .document import Unreadable, read
 from .facts import objects
 from .sse import events
-
-if TYPE_CHECKING:
-    from ..exchange import Endpoint
 
 _ONCE = frozenset({"id", "type", "index", "role", "name", "object", "created", "model", "format", "expires_at"})
 """Fields whose pieces repeat or replace each other; every other text is joined."""

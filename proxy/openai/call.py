@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
 from ..errors import ClientFault
 
-if TYPE_CHECKING:
-    from ..exchange import Endpoint
+Endpoint = Literal["chat", "completions", "responses", "embeddings", "moderations", "other"]
 
 PATHS: Final[dict[str, Endpoint]] = {
     "/v1/chat/completions": "chat",

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from .call import Endpoint
 from .facts import objects
 from .items import from_input, from_instructions, from_output
 from .messages import Message, from_chat, from_chat_message
 from .parts import Part, from_content_part
-
-if TYPE_CHECKING:
-    from ..exchange import Endpoint
 
 _CHOICE: Final = frozenset({"index", "message", "text", "finish_reason"})
 

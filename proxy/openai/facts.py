@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from .call import Endpoint
 from .document import read_object
 from .usage import TOKENS_MAX, Usage, read_usage
-
-if TYPE_CHECKING:
-    from ..exchange import Endpoint
 
 TEXT_MAX: Final = 256
 """Characters of an id, a model name or an error code that are kept."""

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
+from .call import Endpoint
 from .facts import Facts, objects, text, unary_facts
 from .sse import event_ends
 from .usage import Usage, read_usage
-
-if TYPE_CHECKING:
-    from ..exchange import Endpoint
 
 __all__ = ["PENDING_BYTES_MAX", "Facts", "StreamMeter", "unary_facts"]
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from exporters.completion import where
 from exporters.files import Throttle
 from exporters.record import CallRecord
 
 from .assemble import assemble
+from .call import Endpoint
 from .coding import decode
 from .conversation import conversation, tools_of
 from .document import read_object, write
 from .facts import Facts, facts_of, text, unary_facts
 from .parameters import parameters_of
 from .usage import counts_tokens
-
-if TYPE_CHECKING:
-    from ..exchange import Endpoint
 
 _log = logging.getLogger(__name__)
 

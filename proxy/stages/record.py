@@ -86,7 +86,7 @@ class Record:
             return self._streamed(entry, reply, stream)
         if isinstance(body, bytes):
             return _whole(entry, reply, body)
-        if entry.exchange.endpoint == "other" or _streams_otherwise(entry):
+        if (entry.exchange.endpoint == "other" and reply.status < 400) or _streams_otherwise(entry):
             return self._streamed(entry, reply, cast(BodyStream, body))
         return await self._collected(entry, reply, cast(BodyStream, body))
 
@@ -186,7 +186,9 @@ def _whole(entry: Entry, reply: Reply, body: bytes) -> Reply:
         if not entry.response_encoding or decoded is not None:
             plain = decoded.data if decoded is not None else body
             entry.capture(plain)
-            entry.facts = unary_facts(entry.exchange.endpoint, plain)
+            entry.facts = facts = unary_facts(entry.exchange.endpoint, plain)
+            if reply.status >= 400:
+                entry.upstream_error = (facts.error_type, facts.error_message)
             if entry.exchange.method == "GET" and reads_a_response("GET", entry.exchange.path):
                 entry.stored_in_background = is_background(plain)
     record = entry.seal("answered")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from urllib.parse import parse_qs
 
 from ..chain import Handler, Stage
 from ..errors import ClientFault
@@ -28,11 +29,22 @@ def understand(parsed_body_bytes_max: int, accept: Callable[[Exchange], None]) -
             exchange.call = read_call(_decoded(exchange, data, parsed_body_bytes_max))
         elif _is_small_json(exchange):
             exchange.call = _peek(exchange, await _whole(exchange, _PEEK_BYTES_MAX))
+        elif exchange.websocket:
+            exchange.call = _in_query(exchange.query)
         identify(exchange)
         accept(exchange)
         return await inner(exchange)
 
     return stage
+
+
+def _in_query(query: str) -> Call | None:
+    """A realtime session names its model in the query."""
+    try:
+        models = parse_qs(query, max_num_fields=100).get("model")
+    except ValueError:
+        return None
+    return Call(model=models[0]) if models else None
 
 
 async def _whole(exchange: Exchange, bytes_max: int) -> bytes:

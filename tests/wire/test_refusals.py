@@ -12,7 +12,7 @@ import pytest
 
 from proxy.settings import Upstream
 from tests.wire.proxied import Caller, Proxied, post, proxied
-from tests.wire.scripted import ScriptedUpstream, json_reply, stall_before_headers
+from tests.wire.scripted import ScriptedUpstream, chunk, head, json_reply, raw, reply, stall_before_headers
 from tests.wire.test_transparency import ANSWER, CHAT
 
 
@@ -223,6 +223,23 @@ async def test_a_rate_limit_of_the_upstream_passes_as_it_is(tmp_path: Path, head
     assert {name.lower(): value for name, value in headers}.items() <= got.items()
     assert (record.outcome, record.status) == ("answered", 429)
     assert record.response_headers["x-ratelimit-remaining-requests"] == "0"
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/v1/images/generations", "/v1/chat/completions"])
+@pytest.mark.parametrize("framed", ["whole", "chunked"])
+async def test_an_error_of_the_upstream_is_recorded_with_its_words(tmp_path: Path, path: str, framed: str) -> None:
+    error = {"error": {"message": "no such model, sk-abcdefghijkl", "type": "invalid_request_error", "code": "gone"}}
+    body = json.dumps(error).encode()
+    kind = [("Content-Type", "application/json")]
+    script = reply(404, kind, body) if framed == "whole" else raw(
+        head(404, [*kind, ("Transfer-Encoding", "chunked")]) + chunk(body) + chunk(b"")
+    )  # fmt: skip
+    async with ScriptedUpstream(script) as upstream, proxied(tmp_path, upstream.url) as proxy:
+        status, _, answer = await ask(proxy, post(path, b'{"model":"m"}'))
+        record = await proxy.record()
+    assert (status, answer) == (404, error)
+    assert (record.outcome, record.error_type) == ("answered", "gone")
+    assert record.error_message == "no such model, …"
 
 
 async def test_a_defect_of_our_own_is_answered_and_recorded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

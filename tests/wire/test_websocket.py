@@ -82,6 +82,7 @@ async def test_messages_pass_both_ways_and_usage_is_added_up(tmp_path: Path) -> 
     assert seen[0].query_string == "model=gpt-realtime"
     assert "x-penstock-user" not in seen[0].headers
     assert (record.outcome, record.status, record.path) == ("answered", 101, "/v1/realtime")
+    assert record.request_model == "gpt-realtime"
     assert (record.input_tokens, record.output_tokens, record.response_id) == (14, 6, "resp_1")
     assert record.user == "ada"
     assert record.response_bytes > 0
