@@ -43,13 +43,16 @@ async def send_whole(request: web.BaseRequest, reply: Reply, body: bytes, closin
         transport.write(head(reply, None, b"" if keep_alive else CLOSED))
     else:
         transport.write(head(reply, len(body), b"" if keep_alive else CLOSED) + body)
-    if transport.get_write_buffer_size():
+    if request.protocol.writing_paused:
         await _drain(request, transport, stalled_s)
     return Sent(keep_alive=keep_alive)
 
 
 async def _drain(request: web.BaseRequest, transport: asyncio.Transport, stalled_s: float) -> None:
-    """Wait until the caller takes more. One that takes nothing for `stalled_s` is cut off, and has thereby left."""
+    """Wait until the caller takes more. One that takes nothing for `stalled_s` is cut off, and has thereby left.
+
+    Only for a transport that has paused us: below that mark every write waits in uvloop for the end of the turn.
+    """
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
 
@@ -85,7 +88,7 @@ async def send_stream(
             if transport.is_closing():
                 return Sent(keep_alive=False)
             transport.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-            if transport.get_write_buffer_size():
+            if request.protocol.writing_paused:
                 await _drain(request, transport, stalled_s)
     except (PenstockError, ClientGone, ConnectionError):
         _break(transport, framed=chunked or declared is not None)
@@ -97,7 +100,7 @@ async def send_stream(
         return Sent(keep_alive=False)
     if chunked:
         transport.write(b"0\r\n\r\n")
-    if transport.get_write_buffer_size():
+    if request.protocol.writing_paused:
         await _drain(request, transport, stalled_s)
     return Sent(keep_alive=keep_alive)
 

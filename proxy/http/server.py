@@ -96,7 +96,7 @@ class Server(web.Server):
             fields = {name: value for name, (_, value) in zip(names[::-1], headers[::-1], strict=True)}
         now_ns = time.time_ns()
         request_id = new_request_id(now_ns)
-        trace = parse_traceparent(fields.get(b"traceparent"))
+        trace = parse_traceparent(fields[b"traceparent"]) if b"traceparent" in fields else None
         tracestate = fields.get(b"tracestate") if trace else None
         return Exchange(
             request_id=request_id,
@@ -173,6 +173,11 @@ class _Connection(RequestHandler):
         if self._messages and self._current_request is not None and isinstance(self._messages[-1][0], _ErrInfo):
             # The parser gave up within the body, and would leave whoever reads it waiting.
             self._current_request.content.set_exception(web.RequestPayloadError("its framing is not valid"))
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        # aiohttp calls this after every read of a body, and would run its parser over nothing each time.
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def _close_if_silent(self) -> None:
         """Later heads are bounded by the time that a connection is kept."""
