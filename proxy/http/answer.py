@@ -124,15 +124,15 @@ _REASONS = {int(status): status.phrase.encode() for status in HTTPStatus}
 def head(reply: Reply, length: int | None, extra: bytes) -> bytes:
     """The status line and fields. `length` takes the place of the Content-Length that the reply brought, if any."""
     reason = reply.reason or _REASONS.get(reply.status, b"")
-    pieces = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reason)]
-    for name, value in reply.headers:
+    lines = [b"HTTP/1.1 %d %b" % (reply.status, reason)]
+    for field in reply.headers:
+        name = field[0]
         if length is not None and len(name) == 14 and name.lower() == b"content-length":
-            pieces.append(b"%b: %d\r\n" % (name, length))
+            lines.append(b"%b: %d" % (name, length))
             length = None
         else:
-            pieces.append(b"%b: %b\r\n" % (name, value))
+            lines.append(b": ".join(field))
     if length is not None:
-        pieces.append(b"Content-Length: %d\r\n" % length)
-    pieces.append(extra)
-    pieces.append(b"\r\n")
-    return b"".join(pieces)
+        lines.append(b"Content-Length: %d" % length)
+    lines.append(extra + b"\r\n")
+    return b"\r\n".join(lines)

@@ -30,7 +30,7 @@ def encode_head(request: UpstreamRequest, absolute: bytes = b"", extra: RawHeade
     body = request.body
     headers = request.headers if extra is None else [*request.headers, *extra]
     lines = [b"%b %b%b HTTP/1.1" % (request.method, absolute, request.target)]
-    lines += [b"%b: %b" % field for field in headers]
+    lines += [b": ".join(field) for field in headers]
     if isinstance(body, bytes):
         if body or request.method not in _WITHOUT_BODY:
             lines.append(b"Content-Length: %d" % len(body))
