@@ -94,18 +94,24 @@ class Recorder:
             ]
             for thread in threads:
                 thread.start()
-            while not stop.wait(self._sweep_s):
+            try:
+                while not stop.wait(self._sweep_s):
+                    self._sweep()
                 self._sweep()
-            self._sweep()
-            ending.set()
-            deadline = time.monotonic() + self._drain_timeout_s
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
-                if thread.is_alive():
-                    logger.warning("%s does not end; what it has not delivered waits in the spool.", thread.name)
+            finally:
+                # Whatever it was that ended this: a sink that works on would keep the process, or work without a lock.
+                ending.set()
+                self._wait_for(threads)
             self._sweep()
         finally:
             os.close(lock)
+
+    def _wait_for(self, threads: list[Thread]) -> None:
+        deadline = time.monotonic() + self._drain_timeout_s
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                logger.warning("%s does not end; what it has not delivered waits in the spool.", thread.name)
 
     def status(self) -> LedgerSnapshot:
         """The ledger at this moment, exact. Safe from any thread; zeros before `run` has begun."""

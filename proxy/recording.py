@@ -142,13 +142,13 @@ def run(job: Job) -> int:
     registry = CollectorRegistry()
     made = recorder(job, registry)
     server = serve_metrics(job, registry)
-    stop, failed = Event(), Event()
+    stop, done = Event(), Event()
 
     def record() -> None:
         try:
             made.run(stop)
+            done.set()
         except (RecorderBusy, OSError) as error:
-            failed.set()
             logger.error("cannot record: %s", error)
 
     gc.freeze()  # what was made until now lives as long as the process
@@ -163,7 +163,7 @@ def run(job: Job) -> int:
             stop.set()
     if server is not None:
         server.close()
-    return 1 if failed.is_set() else 0
+    return 0 if done.is_set() else 1
 
 
 def main() -> None:

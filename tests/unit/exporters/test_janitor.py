@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
+from threading import enumerate as enumerate_threads
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from exporters.ledger import Ledger
 from exporters.sink import SinkUnavailable
 from exporters.spool import SpoolWriter
 from exporters.tail import Cursor
-from tests.unit.exporters.spooled import FOR_EVER, SMALL_BATCHES, MemorySink, drain, exchange, here, ids
+from tests.unit.exporters.spooled import FOR_EVER, SMALL_BATCHES, MemorySink, drain, exchange, here, ids, recorder
 
 
 class Ahead:
@@ -75,3 +77,21 @@ def test_the_quota_takes_a_segment_that_a_sink_is_in_the_middle_of(tmp_path: Pat
     sink.faults = []
     (ledger,) = drain(tmp_path, sink, limits=SMALL_BATCHES).sinks
     assert (sink.ids, ledger.dropped) == (ids(0, 1), {"quota": 3})
+
+
+def test_a_recorder_ended_by_a_defect_leaves_no_thread_behind(
+    tmp_path: Path, writer: SpoolWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its process would neither record nor end."""
+    exchange(writer, 1)
+
+    def fail(self: Janitor) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(Janitor, "sweep", fail)
+    before = set(enumerate_threads())
+    sink = MemorySink()
+    with pytest.raises(RuntimeError, match="a defect"):
+        recorder(tmp_path, sink, sweep_s=0.01).run(Event())
+    assert set(enumerate_threads()) <= before
+    assert (sink.ids, sink.closed) == (ids(1), 1)

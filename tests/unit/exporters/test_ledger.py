@@ -82,6 +82,7 @@ def test_a_recorder_killed_while_it_buries(
     writer.begin(begin(2))
     writer.close()
     replace = janitor.files.replace
+    sink = MemorySink()
 
     def die(path: Path, data: bytes) -> None:
         if (path.name == "finished") == (step == "finished"):
@@ -91,8 +92,7 @@ def test_a_recorder_killed_while_it_buries(
     with monkeypatch.context() as patch:
         patch.setattr(janitor.files, "replace", die)
         with pytest.raises(KeyboardInterrupt):
-            drain(tmp_path, MemorySink())
-    sink = MemorySink()
+            drain(tmp_path, sink)
     drain(tmp_path, sink)
     assert sink.ids == ids(1, 2)
 

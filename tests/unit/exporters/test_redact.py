@@ -103,7 +103,7 @@ def test_redacting_twice_changes_nothing_more(before: str, sample: tuple[str, st
 json_documents = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(10**12), 10**12)  # A longer one may be a card's, which is hidden.
     | st.floats(allow_nan=False)
     | st.text()
     | st.sampled_from([p for p, _ in PRIVATE]),

@@ -1,0 +1,23 @@
+"""For all tests: the same random examples in every run, and a run that ends when it is over."""
+
+from __future__ import annotations
+
+import faulthandler
+import sys
+
+import pytest
+from hypothesis import settings
+
+# `--hypothesis-profile=search` looks for other examples. No deadline: how long one takes on a busy machine says nothing
+# about the code.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, max_examples=3000)
+settings.load_profile("same")
+
+END_WITHIN_S = 60.0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """A thread that a test left behind must not keep the run from ending: where it stands is printed, the run fails."""
+    faulthandler.dump_traceback_later(END_WITHIN_S, exit=True, file=sys.__stderr__)
