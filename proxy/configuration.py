@@ -19,8 +19,8 @@ import msgspec
 from .credentials import KeyRing, SecretMissing, hash_key, is_key_hash, is_reference, resolve_secret
 from .metering.prices import provider_of as guess_provider
 from .refusals import explain
-from .settings import Otlp, Settings, Store, Upstream
-from .validation import bind_problem, clickhouse_secret, faults, problems
+from .settings import Cache, Otlp, Settings, Store, Upstream
+from .validation import bind_problem, faults, problems, url_secret
 
 __all__ = [
     "ConfigurationError",
@@ -128,6 +128,7 @@ def _resolve(
             server=msgspec.structs.replace(settings.server, keys=keys),
             upstreams=tuple(_upstream(index, one, secrets) for index, one in enumerate(settings.upstreams)),
             otlp=tuple(_otlp(index, one, secrets) for index, one in enumerate(settings.otlp)),
+            cache=_cache(settings.cache, secrets),
         )
     if not secrets.missing and not settings.store.clickhouse.startswith(("embedded", "http://", "https://")):
         secrets.missing.append("store.clickhouse: the secret is not an http(s):// address")
@@ -152,26 +153,47 @@ def _otlp(index: int, otlp: Otlp, secrets: _Secrets) -> Otlp:
 
 
 def _store(store: Store, secrets: _Secrets) -> Store:
-    url = store.clickhouse
+    return msgspec.structs.replace(store, clickhouse=_address("store.clickhouse", store.clickhouse, secrets))
+
+
+def _cache(cache: Cache, secrets: _Secrets) -> Cache:
+    key = cache.embeddings_key
+    return msgspec.structs.replace(
+        cache,
+        redis=_address("cache.redis", cache.redis, secrets),
+        embeddings_key=secrets.header("cache.embeddings_key", key) if key else "",
+    )
+
+
+def _address(key: str, url: str, secrets: _Secrets) -> str:
+    """An address that is a reference as a whole, or has one for its password."""
     if is_reference(url):
-        url = secrets.get("store.clickhouse", url)
-    elif found := clickhouse_secret(url):
+        return secrets.get(key, url)
+    if found := url_secret(url):
         before, reference, after = found
-        url = before + quote(secrets.get("store.clickhouse", reference), safe="") + after
-    return msgspec.structs.replace(store, clickhouse=url)
+        return before + quote(secrets.get(key, reference), safe="") + after
+    return url
 
 
 def without_secrets(settings: Settings) -> Settings:
     """A copy that may be printed: `***` where a secret was."""
-    parts = urlsplit(settings.store.clickhouse)
-    if parts.password:
-        host = parts.netloc.rpartition("@")[2]
-        parts = parts._replace(netloc=f"{parts.username}:{_MASK}@{host}")
+    cache = settings.cache
     return msgspec.structs.replace(
         settings,
         upstreams=tuple(
             msgspec.structs.replace(one, api_key=None if one.api_key is None else _MASK) for one in settings.upstreams
         ),
         otlp=tuple(msgspec.structs.replace(one, headers=dict.fromkeys(one.headers, _MASK)) for one in settings.otlp),
-        store=msgspec.structs.replace(settings.store, clickhouse=urlunsplit(parts)),
+        store=msgspec.structs.replace(settings.store, clickhouse=_masked(settings.store.clickhouse)),
+        cache=msgspec.structs.replace(
+            cache, redis=_masked(cache.redis), embeddings_key=_MASK if cache.embeddings_key else ""
+        ),
     )
+
+
+def _masked(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password:
+        host = parts.netloc.rpartition("@")[2]
+        parts = parts._replace(netloc=f"{parts.username}:{_MASK}@{host}")
+    return urlunsplit(parts)

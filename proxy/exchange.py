@@ -108,6 +108,10 @@ class Exchange:
     caller_authorization_is_ours: bool = False
     """The Authorization header held a Penstock key, so it must not travel on."""
 
+    # cache
+    cache_status: str = ""
+    """hit, semantic, coalesced, miss or bypass; "" for a call that the cache has nothing to do with."""
+
     # forward
     upstream: str = ""
     provider: str = ""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_ty
 import msgspec
 
 from . import settings as source
-from .settings import Settings
+from .settings import Section, Settings
 
 _UNITS: Final = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
@@ -28,10 +28,11 @@ def describe() -> list[SettingDoc]:
     """All settings in the order of the file."""
     docs = _docstrings()
     found = []
-    for name, kind in get_type_hints(Settings).items():
-        struct, heading = _section(name, kind)
+    for struct, heading in _sections():
         hints = get_type_hints(struct, include_extras=True)
         for field in msgspec.structs.fields(struct):
+            if _is_section(hints[field.name]):
+                continue
             default = _default(struct, field)
             doc = docs.get((struct.__name__, field.name), "")
             found.append(SettingDoc(heading, field.name, _type(hints[field.name]), default, doc))
@@ -67,6 +68,22 @@ def _section(name: str, kind: Any) -> tuple[type[msgspec.Struct], str]:
     return kind, f"[{name}]"
 
 
+def _sections() -> list[tuple[type[msgspec.Struct], str]]:
+    """Every table of the file, those within another behind it."""
+    found = []
+    for name, kind in get_type_hints(Settings).items():
+        struct, heading = _section(name, kind)
+        found.append((struct, heading))
+        for inner, hint in get_type_hints(struct).items():
+            if _is_section(hint):
+                found.append(_section(f"{name}.{inner}", hint))
+    return found
+
+
+def _is_section(hint: Any) -> bool:
+    return get_origin(hint) is tuple and isinstance(get_args(hint)[0], type) and issubclass(get_args(hint)[0], Section)
+
+
 def _docstrings() -> dict[tuple[str, str], str]:
     """By class and field, the first paragraph of the text below the field."""
     found = {}
@@ -86,8 +103,7 @@ def _docstrings() -> dict[tuple[str, str], str]:
 
 
 def _class_docstrings() -> dict[str, str]:
-    kinds = (_section(name, kind) for name, kind in get_type_hints(Settings).items())
-    return {heading: _first_paragraph(inspect.getdoc(struct) or "") for struct, heading in kinds}
+    return {heading: _first_paragraph(inspect.getdoc(struct) or "") for struct, heading in _sections()}
 
 
 def _first_paragraph(text: str) -> str:

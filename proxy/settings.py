@@ -180,6 +180,63 @@ class Price(Section, frozen=True):
     """Factor by service tier, `{ flex = 0.5, batch = 0.5, priority = 2.0 }`; at other tiers the price is not known."""
 
 
+class CacheRule(Section, frozen=True):
+    """Which calls the response cache takes without being asked; the first rule that fits decides."""
+
+    models: tuple[str, ...] = ("*",)
+    """Patterns (`*`, `?`, `[...]`) of the models asked for."""
+    paths: tuple[str, ...] = ("*",)
+    """Patterns of the paths, `/v1/embeddings`."""
+    tags: dict[str, str] = {}
+    """Tags that a call must have, each with a pattern of its value."""
+    temperature_max: Annotated[float, Meta(ge=0)] | None = None
+    """Only calls that ask for this temperature or less; absent: all."""
+    cache: Literal["on", "off", "refresh"] = "on"
+    """Serve and keep, neither, or ask anew and keep."""
+    ttl_s: Seconds | None = None
+    """How long replies are given again; absent: `cache.ttl_s`."""
+    namespace: str = ""
+    """The namespace of these calls, unless a call names one."""
+    variants: Annotated[int, Meta(ge=1, le=100)] = 1
+    """So many different replies are kept for one question and given in turn."""
+    semantic: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Also give the reply to a question as similar as this (cosine); absent: only to the same one."""
+    force: bool = False
+    """Also keep what depends on the provider's state (`store`, `previous_response_id`, hosted tools, background)."""
+
+
+class Cache(Section, frozen=True):
+    """Replies that were paid for, given again to the same question. Only for calls that ask for it, or fit a rule."""
+
+    enabled: bool = True
+    """false takes the cache out of the way of every call, whatever it asks for."""
+    ttl_s: Seconds = 86_400.0
+    """How long a reply is given again; 0: until it has to make room."""
+    memory_bytes_max: Annotated[int, Meta(ge=0)] = 64 * 1024 * 1024
+    """Replies in the memory of each worker; 0: none."""
+    disk_bytes_max: Annotated[int, Meta(ge=0)] = 2 * 1024 * 1024 * 1024
+    """Replies on disk, shared by all workers; 0: none."""
+    entry_bytes_max: Positive = 4 * 1024 * 1024
+    """A longer reply is not kept."""
+    redis: str = ""
+    """`redis://host:6379/0`, shared by machines; password or whole as `env:NAME` or `file:PATH`. "": none."""
+    redis_timeout_s: Seconds = 0.01
+    """A Redis that is slower is passed over."""
+    shared_namespaces: tuple[str, ...] = ()
+    """Namespaces in which all callers are given each other's replies. Everywhere else each has its own."""
+    coalesce: bool = True
+    """Identical calls in flight share one call of the upstream."""
+    pace_s: Seconds = 0.0
+    """Pause between two events of a stream that is given again; 0: as fast as it goes."""
+    embeddings_url: str = ""
+    """`/v1/embeddings` address for the semantic rules; "": a small model in the worker."""
+    embeddings_model: str = ""
+    """Model to ask there."""
+    embeddings_key: str = ""
+    """Its key, as `env:NAME` or `file:PATH`."""
+    rules: tuple[CacheRule, ...] = ()
+
+
 OPENAI = Upstream(name="openai", base_url="https://api.openai.com/v1")
 
 
@@ -191,5 +248,6 @@ class Settings(Section, frozen=True):
     spool: Spool = Spool()
     otlp: tuple[Otlp, ...] = ()
     metrics: Metrics = Metrics()
+    cache: Cache = Cache()
     prices: dict[str, Price] = {}
     """By name or pattern of the model, or of `provider/model`; before the bundled price list."""

@@ -13,18 +13,25 @@ from exporters.redact import Redactor
 
 from .credentials import is_key_hash, is_reference
 from .metering.prices import known_providers, provider_of
-from .settings import Otlp, Settings, Upstream
+from .settings import Cache, Otlp, Settings, Upstream
 
 _CREDENTIAL_HEADER: Final = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
 _CREDENTIAL_VALUE: Final = re.compile(r"(bearer|basic|token)\s|(sk|pk)-", re.IGNORECASE)
-_REFERENCE_IN_URL: Final = re.compile(r"(https?://[^:@/?#]*:)((?:env|file):[^@]+)(@[^@]+)\Z")
+_REFERENCE_IN_URL: Final = re.compile(r"((?:https?|rediss?)://[^:@/?#]*:)((?:env|file):[^@]+)(@[^@]+)\Z")
 _NOT_HERE: Final = "a key itself is not written into the file"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
 
 def faults(settings: Settings) -> list[str]:
     """One line for each thing that makes the settings unusable. Secrets must not be resolved yet."""
-    return [*_server(settings), *_upstreams(settings), *_store(settings), *_record(settings), *_otlp(settings.otlp)]
+    return [
+        *_server(settings),
+        *_upstreams(settings),
+        *_store(settings),
+        *_record(settings),
+        *_otlp(settings.otlp),
+        *_cache(settings.cache),
+    ]
 
 
 def _server(settings: Settings) -> Iterator[str]:
@@ -105,7 +112,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def clickhouse_secret(url: str) -> tuple[str, str, str] | None:
+def url_secret(url: str) -> tuple[str, str, str] | None:
     """What is before, in and after a password that is a reference: `http://user:env:NAME@host:8123/database`."""
     found = _REFERENCE_IN_URL.match(url)
     return None if found is None else (found[1], found[2], found[3])
@@ -118,7 +125,7 @@ def _store(settings: Settings) -> Iterator[str]:
     if not url.startswith(("http://", "https://")):
         yield 'store.clickhouse: write "embedded" or http://user:env:NAME@host:8123/database'
         return
-    secret = clickhouse_secret(url)
+    secret = url_secret(url)
     parts = _split(url if secret is None else secret[0] + "x" + secret[2])
     if parts is None or not parts.hostname:
         yield "store.clickhouse: is not an address; write http://user:env:NAME@host:8123/database"
@@ -158,6 +165,26 @@ def _otlp(endpoints: Iterable[Otlp]) -> Iterator[str]:
                 yield f'{at}.headers."{header}": is not a header name'
             elif not is_reference(value) and (_CREDENTIAL_HEADER.search(header) or _CREDENTIAL_VALUE.match(value)):
                 yield f"{at}.headers.{header}: looks like a credential; write env:NAME or file:PATH"
+
+
+def _cache(cache: Cache) -> Iterator[str]:
+    url = cache.redis
+    if url and not is_reference(url):
+        secret = url_secret(url)
+        parts = _split(url if secret is None else secret[0] + "x" + secret[2])
+        if parts is None or parts.scheme not in ("redis", "rediss") or not parts.hostname:
+            yield "cache.redis: write an address such as redis://127.0.0.1:6379/0"
+        elif parts.password and secret is None:
+            yield f"cache.redis: write the password as env:NAME or file:PATH; {_NOT_HERE}"
+    if cache.embeddings_url:
+        yield from (f"cache.embeddings_url: {what}" for what in _url_faults(cache.embeddings_url))
+        if not cache.embeddings_model:
+            yield "cache.embeddings_model: say which model to ask at cache.embeddings_url"
+    if cache.embeddings_key and not is_reference(cache.embeddings_key):
+        yield f"cache.embeddings_key: write env:NAME or file:PATH; {_NOT_HERE}"
+    for index, rule in enumerate(cache.rules):
+        if not rule.models or not rule.paths:
+            yield f'cache.rules[{index}]: fits nothing; write models = ["*"] and paths = ["*"] for all'
 
 
 def bind_problem(settings: Settings, insecure: bool) -> str | None:
