@@ -120,7 +120,7 @@ def test_the_command_line_comes_first(loader: Loader) -> None:
 REFUSED = [
     ("[server]\nprot = 1", "server.prot: unknown key. Did you mean port?"),
     ("[serv]\nport = 1", "serv: this version has no such section. Did you mean server?"),
-    ("[batch]", "batch: this version has no such section. There are: server, upstreams"),
+    ("[batch]", "batch: this version has no such section. Did you mean cache?"),
     ("[[models]]", "models: this version has no such section."),
     (UPSTREAM + 'api_kye = "x"', "upstreams[0].api_kye: unknown key. Did you mean api_key?"),
     ('[[upstreams]]\nname = "a"', "upstreams[0].base_url: is missing"),
