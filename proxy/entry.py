@@ -15,6 +15,8 @@ from .exchange import Exchange
 from .openai.usage import Usage, counts_tokens
 from .reply import RawHeaders
 
+REUSED = frozenset({"hit", "semantic", "coalesced"})
+"""Cache statuses of calls for which nothing was bought."""
 _KEPT_HEADERS = frozenset(
     {b"x-request-id", b"openai-processing-ms", b"openai-organization", b"retry-after", b"x-should-retry"}
 )
@@ -176,8 +178,14 @@ class Entry:
         if self.record is None:
             if self.left and outcome != "interrupted":
                 outcome, error, error_type = "abandoned", None, "client_disconnected"
-            if not self.exchange.accepted:
-                self.journal.accept(self.exchange)
+            exchange = self.exchange
+            if not exchange.accepted:
+                self.journal.accept(exchange)
+            if exchange.cache_status:
+                if exchange.settle is not None:
+                    exchange.settle(exchange, abandoned=outcome in ("abandoned", "interrupted"))
+                if outcome == "answered" and exchange.cache_status in REUSED:
+                    outcome = "cached"
             record = self._build(outcome, error, error_type)
             if record.input_tokens is not None or record.output_tokens is not None:
                 record = self.journal.price(record)
@@ -223,6 +231,7 @@ class Entry:
             response_headers=self.response_headers,
             response_type=self.response_type,
             attempts=exchange.attempts,
+            cache_status=exchange.cache_status,
         )
         call = exchange.call
         if call is not None:

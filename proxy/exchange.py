@@ -19,6 +19,12 @@ class RequestSource(Protocol):
         """The next bytes; b"" at the end. Raises `ClientGone` when the caller leaves, `ClientFault` when it lies."""
 
 
+class Settle(Protocol):
+    """`abandoned`: the caller did not stay to the end."""
+
+    def __call__(self, exchange: Exchange, *, abandoned: bool) -> None: ...
+
+
 class RequestBody:
     """A request body: read whole by those who need it whole, else streamed through once."""
 
@@ -111,6 +117,8 @@ class Exchange:
     # cache
     cache_status: str = ""
     """hit, semantic, coalesced, miss or bypass; "" for a call that the cache has nothing to do with."""
+    settle: Settle | None = None
+    """Called once, before the record is written: who pays for a call that several share may change until then."""
 
     # forward
     upstream: str = ""

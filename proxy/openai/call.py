@@ -33,6 +33,7 @@ class Call(msgspec.Struct):
     service_tier: Any = None
     background: Any = None
     conversation: Any = None
+    temperature: Any = None
     prompt: Any = None
     """Responses: a stored prompt `{id, version}`; completions: the text itself."""
 
