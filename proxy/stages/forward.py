@@ -86,9 +86,7 @@ class Forward:
 
     async def __call__(self, exchange: Exchange) -> Reply:
         """Raises `ClientFault` when no upstream takes the call, `UpstreamFault` when the upstream gives no reply."""
-        route = self._route(exchange)
-        exchange.upstream = route.name
-        exchange.provider = route.provider
+        route = self._by_name[exchange.upstream] if exchange.upstream else self.choose(exchange)
         target = _target(route, exchange)
         headers = _headers(route, exchange)
         if exchange.websocket:
@@ -103,6 +101,13 @@ class Forward:
             upstream=route.name,
         )
         return Reply(response.status, to_caller(response.headers), response.body, response.reason)
+
+    def choose(self, exchange: Exchange) -> Route:
+        """Note where the call goes, for those who must know it before it goes. Raises `ClientFault`: nowhere."""
+        route = self._route(exchange)
+        exchange.upstream = route.name
+        exchange.provider = route.provider
+        return route
 
     async def aclose(self) -> None:
         await self._tunneler.aclose()
