@@ -1,1 +1,1 @@
-"""The response cache on a request's way: what a call wants of it, who shares a call, how a kept reply is given again."""
+"""The response cache on a request's way: what a call wants, who shares a call, how a kept reply is given again."""

@@ -1,0 +1,284 @@
+"""Coalescing: one search and one body for all, whoever leaves, and exactly one who pays."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.caching.flights import Flight, Listener, SharedBody
+from proxy.errors import UpstreamFault
+from proxy.exchange import Exchange
+from tests.unit.proxy.caching.exchanges import exchange
+
+
+class Body:
+    """Gives what it is fed. A read that is cancelled loses nothing."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[bytes | UpstreamFault] = asyncio.Queue()
+        self.reads = 0
+        self.at_once = 0
+        self.closed = 0
+
+    async def read(self) -> bytes:
+        assert self.at_once == 0, "a body has one reader"
+        self.at_once += 1
+        self.reads += 1
+        try:
+            item = await self.queue.get()
+        finally:
+            self.at_once -= 1
+        if isinstance(item, UpstreamFault):
+            raise item
+        return item
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+class Shared:
+    """A shared body with its three ends noted."""
+
+    def __init__(self, members: int = 1, keep_bytes_max: int = 1000) -> None:
+        self.body = Body()
+        self.kept: list[tuple[bytes, bool]] = []
+        self.closes = 0
+        self.shared = SharedBody(
+            self.body,
+            lambda data, ended: self.kept.append((data, ended)),
+            keep_bytes_max=keep_bytes_max,
+            close=self.close,
+            members=lambda: members,
+        )
+
+    def close(self) -> None:
+        self.closes += 1
+
+    def listener(self) -> Listener:
+        return Listener(self.shared, lambda: None)
+
+    def feed(self, *items: bytes | UpstreamFault) -> None:
+        for item in items:
+            self.body.queue.put_nowait(item)
+
+
+async def read_all(listener: Listener) -> bytes:
+    pieces = []
+    while piece := await listener.read():
+        pieces.append(piece)
+    await listener.aclose()
+    return b"".join(pieces)
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_all_hear_everything_and_the_body_is_read_once() -> None:
+    made = Shared(3)
+    first, second = made.listener(), made.listener()
+    made.feed(b"a", b"b")
+    assert await first.read() == b"a"
+    both = asyncio.gather(read_all(first), read_all(second))
+    await settle()
+    late = made.listener()
+    made.feed(b"c", b"")
+    assert await both == [b"bc", b"abc"]
+    assert await read_all(late) == b"abc"
+    assert (made.body.reads, made.kept, made.closes, made.body.closed) == (4, [(b"abc", True)], 1, 1)
+
+
+async def test_whoever_reads_may_leave_and_another_reads_on() -> None:
+    made = Shared(2)
+    first, second = made.listener(), made.listener()
+    reading = asyncio.ensure_future(read_all(first))
+    await settle()
+    waiting = asyncio.ensure_future(read_all(second))
+    await settle()
+    reading.cancel()
+    await asyncio.wait([reading])
+    await first.aclose()
+    made.feed(b"x", b"")
+    assert await asyncio.wait_for(waiting, 5) == b"x"
+    assert made.kept == [(b"x", True)]
+
+
+async def test_the_last_to_leave_closes_the_body_and_says_what_there_was() -> None:
+    made = Shared(2)
+    first, second = made.listener(), made.listener()
+    made.feed(b"a")
+    assert await first.read() == b"a"
+    await first.aclose()
+    await first.aclose()
+    assert (made.body.closed, made.kept) == (0, [])
+    await second.aclose()
+    assert (made.body.closed, made.kept, made.closes) == (1, [(b"a", False)], 1)
+
+
+async def test_a_fault_is_everybodys_and_nothing_is_kept() -> None:
+    made = Shared(2)
+    first, second = made.listener(), made.listener()
+    made.feed(b"a", UpstreamFault("It broke.", code="connection_reset"))
+    for listener in (first, second):
+        assert await listener.read() == b"a"
+        with pytest.raises(UpstreamFault, match="It broke"):
+            await listener.read()
+        await listener.aclose()
+    assert (made.kept, made.closes, made.body.closed) == ([], 1, 1)
+
+
+async def test_what_is_too_long_to_keep_is_not_held_for_one_listener() -> None:
+    made = Shared(1, keep_bytes_max=10)
+    listener = made.listener()
+    made.feed(*[b"123456"] * 50, b"")
+    sizes = []
+    data = b""
+    while piece := await listener.read():
+        data += piece
+        sizes.append(len(made.shared.pieces))
+    assert (data, max(sizes), made.kept, made.closes) == (b"123456" * 50, 1, [], 2)
+
+
+async def test_what_is_too_long_to_keep_is_held_for_those_who_have_not_heard_it() -> None:
+    made = Shared(2, keep_bytes_max=10)
+    first = made.listener()
+    made.feed(*[b"123456"] * 5, b"")
+    assert await read_all_but_close(first) == b"123456" * 5
+    assert await read_all(made.listener()) == b"123456" * 5
+
+
+async def read_all_but_close(listener: Listener) -> bytes:
+    data = b""
+    while piece := await listener.read():
+        data += piece
+    return data
+
+
+# Flights
+
+
+class Search:
+    def __init__(self) -> None:
+        self.result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.begun = 0
+        self.cancelled = False
+        self.discarded: list[str] = []
+
+    async def __call__(self, flight: Flight[str]) -> str:
+        self.begun += 1
+        try:
+            return await self.result
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+def flight_of(search: Search, payer: Exchange) -> Flight[str]:
+    payer.cache_status = "miss"
+    return Flight(search, payer, search.discarded.append)
+
+
+def follower(name: str) -> Exchange:
+    made = exchange(name)
+    made.cache_status = "coalesced"
+    return made
+
+
+async def test_one_search_for_all() -> None:
+    search = Search()
+    exchanges = [exchange("a"), *map(follower, "bc")]
+    flight = flight_of(search, exchanges[0])
+    waiting = [asyncio.ensure_future(flight.found(one)) for one in exchanges]
+    await settle()
+    search.result.set_result("found")
+    assert await asyncio.gather(*waiting) == ["found"] * 3
+    assert (search.begun, [one.cache_status for one in exchanges]) == (1, ["miss", "coalesced", "coalesced"])
+
+
+async def test_the_payer_who_leaves_hands_over() -> None:
+    search = Search()
+    a, b, c = exchange("a"), follower("b"), follower("c")
+    flight = flight_of(search, a)
+    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b, c)]
+    await settle()
+    waiting[0].cancel()
+    await settle()
+    assert [one.cache_status for one in (a, b, c)] == ["coalesced", "miss", "coalesced"]
+    waiting[2].cancel()
+    await settle()
+    assert [one.cache_status for one in (b, c)] == ["miss", "coalesced"]
+    assert not search.cancelled
+    search.result.set_result("found")
+    assert await waiting[1] == "found"
+
+
+async def test_the_last_to_leave_ends_the_search_and_pays() -> None:
+    search = Search()
+    a, b = exchange("a"), follower("b")
+    flight = flight_of(search, a)
+    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b)]
+    await settle()
+    for one in waiting:
+        one.cancel()
+    await settle()
+    assert search.cancelled
+    assert [one.cache_status for one in (a, b)] == ["coalesced", "miss"]
+
+
+async def test_nobody_inherits_whose_record_is_written() -> None:
+    search = Search()
+    a, b, c = exchange("a"), follower("b"), follower("c")
+    flight = flight_of(search, a)
+    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b, c)]
+    await settle()
+    search.result.set_result("found")
+    await asyncio.gather(*waiting)
+    for one, abandoned in ((b, False), (a, True), (c, True)):
+        assert one.settle is not None
+        one.settle(one, abandoned=abandoned)
+    assert [one.cache_status for one in (a, b, c)] == ["coalesced", "coalesced", "miss"]
+
+
+async def test_what_nobody_waits_for_any_more_is_discarded() -> None:
+    class Stubborn(Search):
+        async def __call__(self, flight: Flight[str]) -> str:
+            try:
+                return await self.result
+            except asyncio.CancelledError:
+                return "too late"
+
+    search = Stubborn()
+    a = exchange("a")
+    waiting = asyncio.ensure_future(flight_of(search, a).found(a))
+    await settle()
+    waiting.cancel()
+    await settle()
+    assert search.discarded == ["too late"]
+
+
+async def test_what_was_found_as_everybody_left_is_discarded() -> None:
+    search = Search()
+    a = exchange("a")
+    flight = flight_of(search, a)
+    waiting = asyncio.ensure_future(flight.found(a))
+    await settle()
+    search.result.set_result("found")
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await settle()
+    assert waiting.cancelled()
+    assert search.discarded == ["found"]
+
+
+async def test_a_search_that_fails_fails_for_all() -> None:
+    search = Search()
+    a, b = exchange("a"), follower("b")
+    flight = flight_of(search, a)
+    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b)]
+    await settle()
+    search.result.set_exception(UpstreamFault("No reply.", code="connect_failed"))
+    for one in waiting:
+        with pytest.raises(UpstreamFault):
+            await one
