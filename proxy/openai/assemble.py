@@ -6,14 +6,17 @@ Works on whatever is there: a stream that was cut gives what had arrived, an eve
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from .assemble_response import assemble_response
 from .call import Endpoint
 from .document import Unreadable, read
 from .facts import objects
-from .sse import events
+from .sse import EVENT_BYTES_MAX, events
 
+_END: Final = b"\n\ndata: [DONE]\n\n"
 _ONCE = frozenset({"id", "type", "index", "role", "name", "object", "created", "model", "format", "expires_at"})
 """Fields whose pieces repeat or replace each other; every other text is joined."""
 
@@ -32,6 +35,12 @@ def assemble(endpoint: Endpoint, data: bytes) -> dict[str, Any]:
 
 def _objects(data: bytes) -> Iterator[dict[str, Any]]:
     """The JSON objects in the data of the events, in order."""
+    if data.startswith(b"data: {") and data.endswith(_END) and len(data) < EVENT_BYTES_MAX:
+        try:  # an ordinary stream is read at once, as one array
+            yield from objects(msgspec.json.decode(b"[%b]" % data[6 : -len(_END)].replace(b"\n\ndata: ", b",")))
+            return
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
     for event in events(data):
         if not event.data or event.data.startswith(b"[DONE]"):
             continue
@@ -47,7 +56,7 @@ def assemble_chat(chunks: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """Chunks of n choices to a `chat.completion`: texts joined, tool calls by index, fields of other servers kept."""
     reply: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
-    for chunk in chunks:
+    for chunk in _runs(chunks):
         _merge_top(reply, chunk)
         for piece in objects(chunk.get("choices")):
             choice = _choice(choices, piece, {"message": {"role": "assistant", "content": None}})
@@ -84,6 +93,46 @@ def assemble_completion(chunks: Iterator[dict[str, Any]]) -> dict[str, Any]:
     return reply
 
 
+def _runs(chunks: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The chunks, of which those that only go on with the text of the one before are joined to it: most of a stream."""
+    held: dict[str, Any] = {}
+    texts: list[str] = []
+    for chunk in chunks:
+        text = _lift_text(chunk)
+        if text is not None and texts and chunk == held:
+            texts.append(text)
+            continue
+        if texts:
+            yield _put_back(held, "".join(texts))
+            texts = []
+        if text is None:
+            yield chunk
+        else:
+            held, texts = chunk, [text]
+    if texts:
+        yield _put_back(held, "".join(texts))
+
+
+def _lift_text(chunk: dict[str, Any]) -> str | None:
+    """The text of a chunk that holds one delta with only a text in it and no list to be joined; taken out of it."""
+    choices = chunk.get("choices")
+    if type(choices) is not list or len(choices) != 1 or type(choice := choices[0]) is not dict:
+        return None
+    delta = choice.get("delta")
+    if type(delta) is not dict or len(delta) != 1 or choice.get("logprobs") is not None:
+        return None
+    if type(text := delta.get("content")) is not str:
+        return None
+    choice["delta"] = None
+    chunk.pop("obfuscation", None)
+    return text
+
+
+def _put_back(chunk: dict[str, Any], text: str) -> dict[str, Any]:
+    chunk["choices"][0]["delta"] = {"content": text}
+    return chunk
+
+
 def _last_facts(stream: Iterator[dict[str, Any]]) -> dict[str, Any]:
     """Of events whose shape is not known: the last of the fields that are the same everywhere."""
     reply: dict[str, Any] = {}
@@ -98,7 +147,8 @@ def _last_facts(stream: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 def _merge_top(reply: dict[str, Any], chunk: dict[str, Any]) -> None:
     for name, value in chunk.items():
-        if value is not None or name not in reply:
+        # What a server leaves empty later on (an id, a model) is not taken back by it.
+        if value or reply.get(name) is None:
             reply[name] = value
 
 

@@ -12,6 +12,10 @@ class Unreadable(Exception):
     """The bytes are not JSON. The message never quotes them."""
 
 
+class Unwritable(Exception):
+    """The value has no JSON text: nested too deeply, or with a number that is too large."""
+
+
 def read(data: bytes | str) -> Any:
     """The value of a JSON text. Raises `Unreadable`.
 
@@ -43,20 +47,28 @@ def read_object(data: bytes | str | None) -> dict[str, Any]:
 
 
 def write(value: Any) -> str | None:
-    """JSON text of a value that `read` gave, or was made of such; None when it cannot be written.
+    """JSON text of a value that `read` gave, or was made of such; None when it cannot be written."""
+    try:
+        return encode(value).decode()
+    except Unwritable:
+        return None
+
+
+def encode(value: Any) -> bytes:
+    """The same as UTF-8. Raises `Unwritable`.
 
     Half surrogate pairs come out escaped, so that two halves which were joined are one character again.
     """
     try:
-        return msgspec.json.encode(value).decode()
+        return msgspec.json.encode(value)
     except UnicodeEncodeError:
         pass
-    except (RecursionError, OverflowError, TypeError):
-        return None
+    except (RecursionError, OverflowError, TypeError) as error:
+        raise Unwritable(type(error).__name__) from error
     try:
-        return json.dumps(value, separators=(",", ":"), allow_nan=False)
-    except (ValueError, RecursionError, TypeError):
-        return None
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except (ValueError, RecursionError, TypeError) as error:
+        raise Unwritable(type(error).__name__) from error
 
 
 def _refuse(constant: str) -> Any:
