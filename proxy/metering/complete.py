@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 from exporters.completion import where
 from exporters.files import Throttle
@@ -13,7 +14,8 @@ from exporters.redact import Redactor
 from ..openai.understand import understand
 from ..settings import Settings
 from .prices import Prices
-from .savings import CHEAPER_TIERS, savings
+from .rates import Cost, RateCard
+from .savings import CHEAPER_TIERS, not_bought, reused_by, savings
 from .tokenizer import ByLength, Counter, Tokenizer
 from .tokens import estimate
 
@@ -103,31 +105,44 @@ def price(record: CallRecord, prices: Prices) -> CallRecord:
     """Fill cost and savings from the usage; the record itself is changed. An unknown price leaves them empty.
 
     The tier that is billed is "batch" for a line of a batch, else that of the reply. Where a stream broke off before
-    the reply could say, it is the one that was asked for.
+    the reply could say, it is the one that was asked for. What was answered without the upstream costs nothing, even
+    where the price is not known: it was not bought.
     """
-    if record.input_tokens is None:
-        return record
-    if record.outcome == "cached":
-        # Nothing was bought: the one case in which an unknown price costs nothing.
+    bill = _bill(record, prices)
+    strategy = reused_by(record.cache_status, record.outcome)
+    if strategy:
         record.cost = record.cost_input = record.cost_cached = record.cost_cache_write = record.cost_output = 0.0
+        record.savings = not_bought(strategy, record.savings, bill.cost if bill is not None else None)
         return record
+    if bill is None:
+        return record
+    record.cost, record.cost_input, record.cost_cached, record.cost_cache_write, record.cost_output = bill.cost
+    if record.cached_tokens or bill.tier in CHEAPER_TIERS:
+        standard = _card(record, prices, "") if bill.tier in CHEAPER_TIERS else None
+        record.savings = {**record.savings, **savings(record, bill.card, bill.cost, bill.tier, standard)}
+    return record
+
+
+class _Bill(NamedTuple):
+    cost: Cost
+    card: RateCard
+    tier: str
+
+
+def _bill(record: CallRecord, prices: Prices) -> _Bill | None:
+    """What the usage costs when it is bought; None when that is not known."""
+    if record.input_tokens is None:
+        return None
     tier = record.service_tier
     if record.batch_id:
         tier = "batch"
     elif not tier and record.usage_source == "estimated":
         tier = record.service_tier_requested
-    requested = record.request_model
-    model = record.response_model or requested
-    card = prices.card(record.provider, model, tier, record.start_ns, requested)
-    if card is None:
-        return record
-    cost = card.cost(record)
-    if cost is None:
-        return record
-    record.cost, record.cost_input, record.cost_cached, record.cost_cache_write, record.cost_output = cost
-    if record.cached_tokens or tier in CHEAPER_TIERS:
-        standard = (
-            prices.card(record.provider, model, "", record.start_ns, requested) if tier in CHEAPER_TIERS else None
-        )
-        record.savings = {**record.savings, **savings(record, card, cost, tier, standard)}
-    return record
+    card = _card(record, prices, tier)
+    cost = card.cost(record) if card is not None else None
+    return None if card is None or cost is None else _Bill(cost, card, tier)
+
+
+def _card(record: CallRecord, prices: Prices, tier: str) -> RateCard | None:
+    model = record.response_model or record.request_model
+    return prices.card(record.provider, model, tier, record.start_ns, record.request_model)

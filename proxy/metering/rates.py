@@ -108,19 +108,44 @@ class RateCard:
         total = cost_input + cost_cached + cost_write + cost_output
         return Cost(total, cost_input, cost_cached, cost_write, cost_output)
 
+    def saved_by_cache(self, usage: Usage) -> float:
+        """USD that the input would have cost more, had none of it been read from a cache; 0.0 when that is not known.
+
+        Without the cache more of the input may be audio or images, each at its own rate. A negative result: the cache
+        is dearer than what it spares.
+        """
+        cached = usage.cached_tokens or 0
+        uncached = (usage.input_tokens or 0) - cached - (usage.cache_write_tokens or 0)
+        if uncached < 0 or cached < 0:
+            return 0.0
+        rates = self.rates(usage.input_tokens or 0)
+        saved = cached * (rates.input - rates.cached)
+        _, audio, image = _split(usage, uncached)
+        _, audio_without, image_without = _split(usage, uncached + cached)
+        if audio_without > audio:
+            if rates.input_audio is None:
+                return 0.0
+            saved += (audio_without - audio) * (rates.input_audio - rates.input)
+        return saved + (image_without - image) * (rates.input_image - rates.input)
+
+
+def _split(usage: Usage, uncached: int) -> tuple[int, int, int]:
+    """Text, audio and image tokens of the input that is billed uncached."""
+    audio = max(0, min(usage.input_audio_tokens or 0, uncached))
+    image = max(0, min(usage.input_image_tokens or 0, uncached - audio))
+    return uncached - audio - image, audio, image
+
 
 def _input_cost(rates: Rates, usage: Usage, uncached: int) -> float | None:
-    audio = usage.input_audio_tokens or 0
-    image = usage.input_image_tokens or 0
-    if not audio and not image:
+    given_audio = usage.input_audio_tokens or 0
+    given_image = usage.input_image_tokens or 0
+    if not given_audio and not given_image:
         return uncached * rates.input + rates.per_request
-    if audio < 0 or image < 0:
+    if given_audio < 0 or given_image < 0:
         return None
-    audio = min(audio, uncached)
-    image = min(image, uncached - audio)
+    text, audio, image = _split(usage, uncached)
     if audio and rates.input_audio is None:
         return None
-    text = uncached - audio - image
     return text * rates.input + audio * (rates.input_audio or 0.0) + image * rates.input_image + rates.per_request
 
 

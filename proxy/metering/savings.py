@@ -1,13 +1,43 @@
-"""What a call would have cost more without one thing that made it cheaper. Facts of the bill alone, no promises."""
+"""What a call would have cost more without one thing that made it cheaper. Facts of the bill alone, no promises.
+
+The ledger of one call never says more than was saved: what it cost and all its savings together are at most what it
+would have cost at the standard tier, bought, with nothing read from a cache.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from .rates import Cost, RateCard, Usage
 
 CHEAPER_TIERS: Final = frozenset({"flex", "batch"})
 """Tiers that trade time for money. Priority costs more, which is no saving."""
+
+REUSED: Final = {"hit": "response_cache", "semantic": "response_cache", "coalesced": "coalescing"}
+"""Cache statuses of calls for which nothing was bought, and the strategy that saved it."""
+
+_OF_A_BILL: Final = CHEAPER_TIERS | {"provider_cache"}
+
+
+def reused_by(cache_status: str, outcome: str) -> str:
+    """The strategy that answered a call without buying anything; "" for a call that was bought.
+
+    The status decides, as a caller who leaves a reply from the cache halfway (`abandoned`) bought nothing either.
+    """
+    return REUSED.get(cache_status, "response_cache" if outcome == "cached" else "")
+
+
+def not_bought(strategy: str, before: Mapping[str, float], cost: Cost | None) -> dict[str, float]:
+    """USD by strategy of a call that was answered without the upstream: all that it would have cost, under `strategy`.
+
+    `cost` is that of the reply when it is bought, at its own tier; None: not known, so nothing is claimed. What
+    cheapens a bill is not counted on top, because there was no bill. `before`: what others have saved.
+    """
+    found = {name: saved for name, saved in before.items() if name not in _OF_A_BILL}
+    if cost is not None and cost.total > 0.0:
+        found[strategy] = cost.total
+    return found
 
 
 def savings(usage: Usage, card: RateCard, cost: Cost, tier: str, standard: RateCard | None) -> dict[str, float]:
@@ -20,10 +50,8 @@ def savings(usage: Usage, card: RateCard, cost: Cost, tier: str, standard: RateC
     Each compares with the call without that one strategy, so that their sum never says more than all saved together.
     """
     found = {}
-    cached = usage.cached_tokens
-    if cached:
-        rates = card.rates(usage.input_tokens or 0)
-        saved = cached * (rates.input - rates.cached)
+    if usage.cached_tokens:
+        saved = card.saved_by_cache(usage)
         if saved > 0.0:
             found["provider_cache"] = saved
     if tier in CHEAPER_TIERS and standard is not None:

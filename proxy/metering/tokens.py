@@ -66,7 +66,7 @@ def _lacks_usage(record: CallRecord) -> bool:
         record.input_tokens is None
         and record.output_tokens is None
         and record.endpoint in _ESTIMATED
-        and record.outcome in ("answered", "abandoned", "cut")
+        and record.outcome in ("answered", "cached", "abandoned", "cut")
         and 200 <= record.status < 300
     )
 

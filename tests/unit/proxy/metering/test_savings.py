@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporters.record import CallRecord
 from proxy.metering.complete import price
 from proxy.metering.prices import Prices
+from proxy.metering.savings import reused_by
 from proxy.settings import Price
 
 AT = 1_795_000_000_000_000_000
@@ -77,3 +80,110 @@ def test_the_longer_context_is_dearer_and_so_is_what_its_cache_saves() -> None:
     # gpt-5.6-sol above 272k tokens: 100,000 x (8 - 0.80)
     found = priced(request_model="gpt-5.6-sol", input_tokens=300_000, cached_tokens=100_000)
     assert found.savings == pytest.approx({"provider_cache": 0.72})
+
+
+@pytest.mark.parametrize(
+    ("status", "strategy"), [("hit", "response_cache"), ("semantic", "response_cache"), ("coalesced", "coalescing")]
+)
+@pytest.mark.parametrize("outcome", ["cached", "answered", "abandoned", "cut"])
+def test_what_was_not_bought_is_saved_whole(status: str, strategy: str, outcome: str) -> None:
+    found = priced(cache_status=status, outcome=outcome)
+    assert costs(found) == (0.0,) * 5
+    # 1000 x 1.25 + 100 x 10
+    assert found.savings == pytest.approx({strategy: 2250e-6})
+
+
+def test_it_would_have_been_bought_at_the_tier_and_with_the_cache_of_the_reply() -> None:
+    found = priced(cache_status="hit", outcome="cached", service_tier="flex", cached_tokens=600)
+    assert found.savings == pytest.approx({"response_cache": (400 * 0.625 + 600 * 0.0625 + 100 * 5) / 1e6})
+
+
+@pytest.mark.parametrize("status", ["miss", "bypass", ""])
+def test_what_was_bought_is_paid_for(status: str) -> None:
+    found = priced(cache_status=status, cached_tokens=600)
+    assert found.cost == pytest.approx((400 * 1.25 + 600 * 0.125 + 100 * 10) / 1e6)
+    assert found.savings == pytest.approx({"provider_cache": 675e-6})
+
+
+@pytest.mark.parametrize(
+    "fields", [{"provider": ""}, {"service_tier": "scale"}, {"input_tokens": None, "output_tokens": None}]
+)
+def test_nothing_is_claimed_where_the_price_is_not_known(fields: dict[str, Any]) -> None:
+    found = priced(cache_status="coalesced", outcome="cached", **fields)
+    assert costs(found) == (0.0,) * 5
+    assert found.savings == {}
+
+
+def test_what_a_free_model_would_have_cost_is_no_saving() -> None:
+    assert priced(Prices({"gpt-5": Price(input=0)}), cache_status="hit", outcome="cached").savings == {}
+
+
+def test_a_cached_price_that_was_counted_before_is_not_counted_on_top() -> None:
+    before = {"provider_cache": 1.0, "flex": 1.0, "pruning": 0.5}
+    found = priced(cache_status="hit", outcome="cached", savings=before)
+    assert found.savings == pytest.approx({"pruning": 0.5, "response_cache": 2250e-6})
+
+
+def test_without_the_cache_more_of_the_input_would_have_been_images() -> None:
+    """1000 tokens, 600 of them cached, 500 of them audio: 400 of audio were paid, and 500 of it without the cache."""
+    own = Prices({"own": Price(input=1, cached=0.5, output=0, input_audio=10)})
+    found = priced(own, request_model="own", cached_tokens=600, input_audio_tokens=500)
+    assert found.cost == pytest.approx((400 * 10 + 600 * 0.5) / 1e6)
+    assert found.savings == pytest.approx({"provider_cache": (500 * 10 + 500 * 1 - 400 * 10 - 600 * 0.5) / 1e6})
+
+
+def costs(found: CallRecord) -> tuple[float | None, ...]:
+    return found.cost, found.cost_input, found.cost_cached, found.cost_cache_write, found.cost_output
+
+
+TOKENS = st.none() | st.integers(-5, 300_000)
+RATES = st.floats(0, 1e4)
+MODELS = st.sampled_from(["gpt-5", "gpt-5-mini", "gpt-4o", "gpt-5.6-sol", "gpt-4o-audio-preview", "own", "unknown"])
+CALLS = st.fixed_dictionaries(
+    {
+        "request_model": MODELS,
+        "input_tokens": TOKENS,
+        "output_tokens": TOKENS,
+        "cached_tokens": TOKENS,
+        "cache_write_tokens": st.none() | st.integers(-5, 5000),
+        "input_audio_tokens": st.none() | st.integers(-5, 5000),
+        "input_image_tokens": st.none() | st.integers(-5, 5000),
+        "reasoning_tokens": TOKENS,
+        "cache_status": st.sampled_from(["", "miss", "bypass", "hit", "semantic", "coalesced"]),
+        "outcome": st.sampled_from(["answered", "cached", "abandoned", "cut"]),
+        "service_tier": st.sampled_from(["", "default", "flex", "priority", "scale"]),
+        "batch_id": st.sampled_from(["", "batch_1"]),
+    }
+)
+
+
+def _own(rate: float, cached: float | None, output: float, audio: float | None) -> Price:
+    share = None if cached is None else rate * cached
+    return Price(input=rate, output=output, cached=share, input_audio=audio, tiers={"flex": 0.5, "batch": 0.5})
+
+
+OWN = st.builds(_own, RATES, st.none() | st.floats(0, 1), RATES, st.none() | RATES)
+"""No provider reads its cache at a higher price than the input."""
+
+
+@given(CALLS, OWN)
+@settings(max_examples=400, deadline=None)
+def test_a_ledger_never_says_more_than_was_saved(fields: dict[str, Any], own: Price) -> None:
+    prices = Prices({"own": own})
+    found = priced(prices, **fields)
+    plain = {**fields, "cached_tokens": None, "cache_status": "", "outcome": "answered", "batch_id": ""}
+    tier = "" if fields["batch_id"] or fields["service_tier"] == "flex" else fields["service_tier"]
+    without = priced(prices, **{**plain, "service_tier": tier}).cost
+    saved = sum(found.savings.values())
+    assert all(one > 0 for one in found.savings.values())
+    if found.cost is None:
+        assert found.savings == {}
+        return
+    assert found.cost >= 0
+    if found.savings:
+        assert without is not None
+        assert found.cost + saved <= without * (1 + 1e-9)
+    if reused_by(found.cache_status, found.outcome):
+        assert found.cost == 0.0
+        assert set(found.savings) <= {"response_cache", "coalescing"}
+    assert priced(prices, **{**fields, "savings": found.savings}).savings == found.savings

@@ -174,7 +174,6 @@ def test_a_broken_stream_costs_what_there_was(tokenizer: Tokenizer, outcome: str
         {"outcome": "rejected", "status": 200},
         {"outcome": "failed", "status": 502},
         {"outcome": "interrupted"},
-        {"outcome": "cached"},
         {"endpoint": "moderations"},
         {"endpoint": "other"},
         {"input_messages": None},  # content off, or a request cut by the capture limit
@@ -186,6 +185,14 @@ def test_nothing_is_made_up(tokenizer: Tokenizer, fields: dict[str, Any]) -> Non
     before = record(**fields)
     after = estimate(msgspec.structs.replace(before), tokenizer)
     assert after == before
+
+
+@pytest.mark.parametrize("outcome", ["cached", "abandoned", "cut"])
+def test_a_reply_from_the_cache_is_counted_as_any_other(tokenizer: Tokenizer, outcome: Any) -> None:
+    bought = estimate(record(), tokenizer)
+    again = estimate(record(outcome=outcome, cache_status="hit"), tokenizer)
+    assert (again.input_tokens, again.output_tokens) == (bought.input_tokens, bought.output_tokens)
+    assert again.usage_source == "estimated"
 
 
 def test_twice_is_the_same_as_once(tokenizer: Tokenizer) -> None:
