@@ -28,6 +28,7 @@ EXPIRING: Final = {
     "otel_traces_trace_id_ts": "toDateTime(Start)",
     "generations": "toDateTime(timestamp)",
     "generations_by_minute": "toDateTime(minute)",
+    "savings_by_minute": "toDateTime(minute)",
     "feedback": "toDateTime(timestamp)",
 }
 """Tables whose rows end after the retention, and the time that counts."""

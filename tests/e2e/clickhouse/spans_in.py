@@ -108,11 +108,12 @@ TOTALS = {
     "otel_traces_trace_id_ts": "count()",
     "generations": "count()",
     "generations_by_minute": "sum(requests)",
+    "savings_by_minute": "sum(calls)",
 }
 
 
 def totals(client: Client) -> dict[str, int]:
-    """How much each table holds: spans, traces, generations, and the requests that the rollup counts."""
+    """How much each table holds: spans, traces, generations, the requests and the savings that the rollups count."""
     return {
         table: int(client.query(f"SELECT {expression} FROM {table}").result_rows[0][0])
         for table, expression in TOTALS.items()
