@@ -71,6 +71,9 @@ class Upstream(Section, frozen=True):
     """Who runs deferred work: the provider's Batch API, Penstock, or nobody."""
     include_usage: bool = True
     """Ask for usage on every stream; off for servers that refuse unknown fields."""
+    prompt_cache_key: Literal["off", "session", "key", "prefix"] = "off"
+    """Fill in the field of that name where a chat or response has none: a hash of its session, of the caller's key, or
+    of its instructions and tools. Calls with equal ones are routed to where their beginning was read before."""
     ca_file: str | None = None
     """PEM file with the authorities to trust instead of the system's."""
     connections_max: Positive = 1000

@@ -19,7 +19,12 @@ class _Options(msgspec.Struct):
     stream_options: Any = msgspec.UNSET
 
 
+class _CacheKey(msgspec.Struct):
+    prompt_cache_key: Any = msgspec.UNSET
+
+
 _decoder = msgspec.json.Decoder(_Options)
+_key_decoder = msgspec.json.Decoder(_CacheKey)
 
 
 def ask_for_usage(body: bytes) -> bytes | None:
@@ -49,6 +54,24 @@ def ask_for_usage(body: bytes) -> bytes | None:
         return None
     span = _member(body, start, "include_usage")
     return None if span is None else body[: span[0]] + b"true" + body[span[1] :]
+
+
+def fill_prompt_cache_key(body: bytes, key: str) -> bytes | None:
+    """`body` with `key` as its `prompt_cache_key`, as an insertion or in place of a null.
+
+    None when it has one of its own, or cannot be changed safely: it is not a JSON object, or names the field twice.
+    `key` needs no escaping; `body` is the JSON text itself, without a content coding.
+    """
+    try:
+        own = _key_decoder.decode(body).prompt_cache_key
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    value = b'"%s"' % key.encode("ascii")
+    brace = body.index(b"{")
+    if own is msgspec.UNSET:
+        return _insert(body, brace, b'"prompt_cache_key":' + value)
+    span = _member(body, brace, "prompt_cache_key") if own is None else None
+    return None if span is None else body[: span[0]] + value + body[span[1] :]
 
 
 def _insert(body: bytes, brace: int, member: bytes) -> bytes:

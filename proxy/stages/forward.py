@@ -17,14 +17,16 @@ from ..http.message import Origin, Timeouts, UpstreamRequest
 from ..http.upstream import Pool
 from ..http.websocket import Refused, Tunneler
 from ..metering.prices import provider_of
+from ..openai import prompt_cache
 from ..openai.coding import decode
-from ..openai.rewrite import ask_for_usage
+from ..openai.rewrite import ask_for_usage, fill_prompt_cache_key
 from ..reply import RawHeaders, Reply
 from ..settings import Upstream
 from .authenticate import SUBPROTOCOL_KEY
 
 _AUTHORIZATION = frozenset({b"authorization"})
-_KEYS = _AUTHORIZATION | {b"api-key", b"x-api-key", b"x-goog-api-key"}
+_CREDENTIALS = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key")
+_KEYS = frozenset(_CREDENTIALS)
 """Where callers send keys: none of them is for an upstream that is given a key of its own."""
 _MODEL_CHARS_MAX = 256
 """Longer names of models are matched each time, not remembered."""
@@ -43,6 +45,7 @@ class Route:
     models: tuple[str, ...]
     authorization: bytes | None
     include_usage: bool
+    prompt_cache_key: prompt_cache.Rule
     timeouts: Timeouts
     pool: Pool
 
@@ -65,6 +68,7 @@ class Route:
             models=upstream.models,
             authorization=f"Bearer {upstream.api_key}".encode() if upstream.api_key else None,
             include_usage=upstream.include_usage,
+            prompt_cache_key=upstream.prompt_cache_key,
             timeouts=Timeouts(
                 connect_s=upstream.connect_timeout_s,
                 first_byte_s=upstream.first_byte_timeout_s,
@@ -221,28 +225,47 @@ def _request(route: Route, exchange: Exchange, target: bytes, headers: RawHeader
             )
         return UpstreamRequest(method, target, headers, body, body.length)
     data = body.data or b""
-    call = exchange.call
-    if (
-        route.include_usage
-        and call is not None
-        and call.stream
-        and exchange.endpoint in _STREAMS_WITH_USAGE_OPTION
-        and not call.asks_for_usage
-    ):
-        data, headers = _asking_for_usage(exchange, data, headers)
+    data, headers = _filled_in(route, exchange, data, headers)
     return UpstreamRequest(method, target, headers, data, len(data))
 
 
-def _asking_for_usage(exchange: Exchange, data: bytes, headers: RawHeaders) -> tuple[bytes, RawHeaders]:
-    """The body with `include_usage`, and no compressed reply: a chunk is to be taken out of it."""
+def _filled_in(route: Route, exchange: Exchange, data: bytes, headers: RawHeaders) -> tuple[bytes, RawHeaders]:
+    """The body with what this upstream is to have and the caller left out; as it came when that is nothing."""
+    call, endpoint = exchange.call, exchange.endpoint
+    if call is None:
+        return data, headers
+    asks = route.include_usage and call.stream and endpoint in _STREAMS_WITH_USAGE_OPTION and not call.asks_for_usage
+    fills = route.prompt_cache_key != "off" and endpoint in prompt_cache.ENDPOINTS and call.prompt_cache_key is None
+    plain = _decoded(exchange, data) if asks or fills else None
+    if plain is None:
+        return data, headers
+    changed = plain
+    if asks and (asking := ask_for_usage(plain)) is not None:
+        changed = asking
+        exchange.usage_asked = True
+        # Not compressed: a chunk is to be taken out of the reply.
+        headers = [*without(headers, b"accept-encoding"), (b"Accept-Encoding", b"identity")]
+    if fills and (key := _prompt_cache_key(route.prompt_cache_key, exchange, plain)):
+        changed = fill_prompt_cache_key(changed, key) or changed
+    if changed is plain:
+        return data, headers
+    return changed, without(headers, b"content-encoding")
+
+
+def _decoded(exchange: Exchange, data: bytes) -> bytes | None:
+    """The JSON text of the body; None when its coding cannot be taken off."""
     encoding = exchange.header(b"content-encoding")
-    decoded = decode(data, encoding.decode("latin-1")) if encoding else None
-    if encoding and (decoded is None or decoded.broken or decoded.truncated):
-        return data, headers
-    changed = ask_for_usage(decoded.data if decoded is not None else data)
-    if changed is None:
-        return data, headers
-    exchange.usage_asked = True
-    headers = without(headers, b"accept-encoding", b"content-encoding")
-    headers.append((b"Accept-Encoding", b"identity"))
-    return changed, headers
+    if not encoding:
+        return data
+    decoded = decode(data, encoding.decode("latin-1"))
+    return None if decoded is None or decoded.broken or decoded.truncated else decoded.data
+
+
+def _prompt_cache_key(rule: prompt_cache.Rule, exchange: Exchange, plain: bytes) -> str:
+    """ "" where the call has nothing to make a key of."""
+    if rule == "session":
+        return prompt_cache.session_key(exchange.session)
+    if rule == "key":
+        sent = (exchange.header(name) for name in _CREDENTIALS)
+        return prompt_cache.caller_key(exchange.key_id, next((value for value in sent if value), b""))
+    return prompt_cache.prefix_key(plain)

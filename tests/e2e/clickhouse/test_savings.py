@@ -110,8 +110,9 @@ def test_a_saving_that_is_none_is_not_in_the_ledger(sink: ClickHouseSink, client
     assert ledger(client, key) == {}
 
 
-def test_a_question_about_a_day_reads_no_other(client: Client) -> None:
+def test_a_question_about_a_day_reads_no_other(sink: ClickHouseSink, client: Client, key: str) -> None:
     """The view sums what it is asked for: a condition on its time reaches the primary key below it."""
+    sink.write(Batch(f"day-{key}", [call(key, "hit")]))
     plan = client.query(
         "EXPLAIN indexes = 1 SELECT strategy, sum(usd) FROM savings WHERE minute >= now() - 86400 GROUP BY strategy"
     ).result_rows

@@ -1,4 +1,4 @@
-"""Asking for usage changes one thing in what the body means and nothing else in how it is written."""
+"""A rewritten body differs in one thing in what the body means and nothing else in how it is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.rewrite import ask_for_usage
+from proxy.openai.rewrite import ask_for_usage, fill_prompt_cache_key
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,66 @@ def unspliced(before: bytes, after: bytes) -> bool:
 def test_never_raises(body: bytes) -> None:
     after = ask_for_usage(body)
     assert after is None or json.loads(after)["stream_options"]["include_usage"] is True
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"a":1.0}', b'{"prompt_cache_key":"ps-1","a":1.0}'),
+        (b" \n{ }\n", b' \n{"prompt_cache_key":"ps-1" }\n'),
+        (b'{"a" : 1, "prompt_cache_key" : null }', b'{"a" : 1, "prompt_cache_key" : "ps-1" }'),
+        (b'{"prompt_cache\\u005fkey":null}', b'{"prompt_cache\\u005fkey":"ps-1"}'),
+        (b'{"m":{"prompt_cache_key":"x"}}', b'{"prompt_cache_key":"ps-1","m":{"prompt_cache_key":"x"}}'),
+        (b'{"m":"\\"prompt_cache_key\\":null","prompt_cache_key":null}',
+         b'{"m":"\\"prompt_cache_key\\":null","prompt_cache_key":"ps-1"}'),
+    ],
+)  # fmt: skip
+def test_a_prompt_cache_key_is_filled_in(before: bytes, after: bytes) -> None:
+    assert fill_prompt_cache_key(before, "ps-1") == after
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"a":1} x',
+        b'{"prompt_cache_key":"own"}',
+        b'{"prompt_cache_key":""}',
+        b'{"prompt_cache_key":7}',
+        b'{"prompt_cache_key":false}',
+        b'{"prompt_cache_key":"own","prompt_cache_key":null}',
+        b'{"prompt_cache_key":null,"prompt_cache_key":null}',
+        b'{"prompt_cache_key":null,"prompt_cache_key":"own"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_prompt_cache_key_is_left_alone(body: bytes) -> None:
+    assert fill_prompt_cache_key(body, "ps-1") is None
+
+
+@given(
+    st.dictionaries(KEYS.filter(lambda key: key != "prompt_cache_key"), JSON, max_size=4),
+    st.dictionaries(KEYS.filter(lambda key: key != "prompt_cache_key"), JSON, max_size=2),
+    st.sampled_from([{}, {"prompt_cache_key": None}]),
+    SEPARATORS,
+    st.booleans(),
+)
+def test_only_the_key_is_added(
+    first: dict[str, Any], last: dict[str, Any], key: dict[str, Any], separators: tuple[str, str], escape: bool
+) -> None:
+    value = {**first, **key, **last}
+    before = json.dumps(value, separators=separators, ensure_ascii=escape).encode()
+    after = fill_prompt_cache_key(before, "ps-1")
+    assert after is not None
+    assert json.loads(after) == {**value, "prompt_cache_key": "ps-1"}
+    removed, added = (b"null", b'"ps-1"') if key else (b"", b'"prompt_cache_key":"ps-1"' + (b"," if value else b""))
+    start = after.index(added)
+    assert after == before[:start] + added + before[start + len(removed) :]
+
+
+@given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_filling_in_never_raises(body: bytes) -> None:
+    after = fill_prompt_cache_key(body, "ps-1")
+    assert after is None or json.loads(after)["prompt_cache_key"] == "ps-1"
