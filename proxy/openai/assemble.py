@@ -163,7 +163,10 @@ def _choice(choices: dict[int, dict[str, Any]], piece: dict[str, Any], fresh: di
 
 def _merge_choice(choice: dict[str, Any], piece: dict[str, Any], skip: str) -> None:
     for name, value in piece.items():
-        if value is None or name == skip or name == "index" or name == "message":
+        if name == skip or name == "index" or name == "message":
+            continue
+        if value is None:
+            choice.setdefault(name, None)
             continue
         choice[name] = _joined_lists(choice["logprobs"], value) if name == "logprobs" else value
 
