@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from cache.redis import RedisUnusable
+from cache.tiers import open_tiers
 from exporters.spool import SpoolWriter
 from exporters.trace_context import new_request_id
 
@@ -20,10 +24,13 @@ from .http.websocket import Tunneler
 from .metering.complete import completer, pricer
 from .settings import Settings
 from .stages.authenticate import authenticate
+from .stages.cache import Cache
 from .stages.forward import Forward, Route
 from .stages.limit import limit
 from .stages.record import Record
 from .stages.understand import understand
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -35,10 +42,19 @@ class App:
     forward: Forward
     spool: SpoolWriter
     claims: Claims
+    cache: Cache | None
+
+    def tick(self) -> None:
+        """What is due, about once a second."""
+        self.spool.tick()
+        if self.cache is not None:
+            self.cache.tick()
 
     async def aclose(self) -> None:
-        """Let go of the upstreams, then close the spool: everything sealed is in it."""
+        """Let go of the upstreams, let what was kept reach the disk, then close the spool: all sealed is in it."""
         await self.forward.aclose()
+        if self.cache is not None:
+            await self.cache.aclose()
         self.spool.close()
 
 
@@ -65,11 +81,13 @@ def build(
         on_disconnect=settings.server.on_disconnect,
         drain_timeout_s=settings.server.drain_timeout_s,
     )
+    cache = _cache(settings, forward) if settings.cache.enabled else None
     stages: list[Stage] = [
         record,
         *([authenticate(key_id)] if key_id else []),
         limit(settings.server.concurrent_max, lambda: server.open),
         understand(settings.server.parsed_body_bytes_max, journal.accept),
+        *([cache] if cache else []),
     ]
     own = Own(
         journal=journal,
@@ -84,4 +102,20 @@ def build(
         Limits(header_bytes_max=settings.server.header_bytes_max, body_bytes_max=settings.server.body_bytes_max),
         monotonic=monotonic,
     )
-    return App(server=server, record=record, forward=forward, spool=spool, claims=journal.claims)
+    return App(server=server, record=record, forward=forward, spool=spool, claims=journal.claims, cache=cache)
+
+
+def _cache(settings: Settings, forward: Forward) -> Cache:
+    chosen = settings.cache
+    tiers = partial(
+        open_tiers,
+        directory=Path(settings.server.data_dir) / "cache",
+        memory_bytes_max=chosen.memory_bytes_max,
+        disk_bytes_max=chosen.disk_bytes_max,
+        redis_timeout_s=chosen.redis_timeout_s,
+    )
+    try:
+        return Cache(chosen, tiers(redis_url=chosen.redis), forward.choose)
+    except RedisUnusable as error:
+        _log.error("the cache does without Redis: %s", error)
+        return Cache(chosen, tiers(), forward.choose)

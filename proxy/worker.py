@@ -48,7 +48,7 @@ async def serve(job: Job) -> None:
     listeners = [
         await loop.create_server(app.server, sock=socket.socket(fileno=fd), backlog=1024) for fd in job.listen_fds
     ]
-    ticking = asyncio.ensure_future(_tick(spool))
+    ticking = asyncio.ensure_future(_tick(app))
     app.claims.forget_old()
     gc.freeze()  # what was made until now lives as long as the process
     gc.set_threshold(20_000, 50, 50)  # exchanges make no cycles, so a collection seldom finds anything
@@ -63,10 +63,10 @@ async def serve(job: Job) -> None:
         await app.aclose()
 
 
-async def _tick(spool: SpoolWriter) -> None:
+async def _tick(app: App) -> None:
     while True:
         await asyncio.sleep(1)
-        spool.tick()
+        app.tick()
 
 
 async def _drain(app: App, timeout_s: float, hurry: asyncio.Event) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from ..errors import PenstockError
 from ..exchange import Exchange
 from ..reply import BodyStream
 
 Found = TypeVar("Found")
+_END_WITHIN_S: Final = 1.0
 
 
 class Flight(Generic[Found]):
@@ -50,6 +51,8 @@ class Flight(Generic[Found]):
         except asyncio.CancelledError:
             self._settle(exchange, abandoned=True)
             self.leave(exchange)
+            if not self._members:  # so that what the search knows of its end is in the record
+                await asyncio.wait([self._task], timeout=_END_WITHIN_S)
             raise
 
     def leave(self, exchange: Exchange) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..chain import Handler, Stage
 from ..errors import Unauthorized
@@ -21,9 +21,9 @@ def authenticate(key_id: KeyId) -> Stage:
     WebSocket also as a subprotocol), which then does not travel on.
     """
 
-    async def stage(exchange: Exchange, inner: Handler) -> Reply:
+    def stage(exchange: Exchange, inner: Handler) -> Awaitable[Reply]:
         check(exchange, key_id)
-        return await inner(exchange)
+        return inner(exchange)
 
     return stage
 

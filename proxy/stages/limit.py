@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..chain import Handler, Stage
 from ..errors import Overload
@@ -13,7 +13,7 @@ from ..reply import Reply
 def limit(concurrent_max: int, open_now: Callable[[], int]) -> Stage:
     """A stage that answers 503 with Retry-After while `open_now()`, this exchange included, is over the limit."""
 
-    async def stage(exchange: Exchange, inner: Handler) -> Reply:
+    def stage(exchange: Exchange, inner: Handler) -> Awaitable[Reply]:
         if open_now() > concurrent_max:
             raise Overload(
                 f"{concurrent_max} calls are open already. Retry shortly, or raise server.concurrent_max or "
@@ -21,6 +21,6 @@ def limit(concurrent_max: int, open_now: Callable[[], int]) -> Stage:
                 code="too_many_requests_open",
                 retry_after_s=1,
             )
-        return await inner(exchange)
+        return inner(exchange)
 
     return stage

@@ -53,8 +53,8 @@ def _compare(tmp: Path, what: str, seconds: float, *, connections: int, stream: 
         wrk.run(penstock.port, connections, 2)
         for _ in range(ROUNDS):
             penstock.settle()
-            theirs.append(_cost(wrk, nginx_port, nginx_worker, connections, seconds))
-            ours.append(_cost(wrk, penstock.port, penstock.worker, connections, seconds))
+            theirs.append(cost_of(wrk, nginx_port, nginx_worker, connections, seconds))
+            ours.append(cost_of(wrk, penstock.port, penstock.worker, connections, seconds))
     per_call = statistics.median(cost.cpu_us for cost in ours)
     baseline = statistics.median(cost.cpu_us for cost in theirs)
     note = f"of {CHUNKS} chunks (baseline: nginx)" if stream else "(baseline: nginx)"
@@ -79,7 +79,7 @@ def _rate(name: str, ours: list[Cost], theirs: list[Cost]) -> Figure:
     return Figure(name, rate(ours), "/s", rate(theirs), note=f"(worker's core {share:.0%} busy)")
 
 
-def _cost(wrk: Wrk, port: int, process: psutil.Process, connections: int, seconds: float) -> Cost:
+def cost_of(wrk: Wrk, port: int, process: psutil.Process, connections: int, seconds: float) -> Cost:
     before = cpu_s(process)
     counted = wrk.run(port, connections, seconds)
     spent = cpu_s(process) - before

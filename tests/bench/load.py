@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,13 +40,30 @@ wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Authorization"] = "Bearer sk-bench"
 wrk.headers["User-Agent"] = "OpenAI/Python 3.54.0"
 wrk.headers["Accept"] = "application/json"
-wrk.body = [==[%s]==]
+%s
 done = function(summary, latency, requests)
   local e = summary.errors
   print(string.format("RESULT %%d %%d %%d %%d %%d %%d", summary.requests, summary.duration,
     e.connect + e.read + e.write + e.timeout, e.status, latency:percentile(50), latency:percentile(99)))
 end
 """
+
+
+_numbers = itertools.count()
+
+
+def _varied(body: str, questions: int) -> list[str]:
+    """Requests whose text begins with a number, made anew for each run so that no two runs ask the same."""
+    before, after = body.split("How much", 1)
+    turn = f"n % {questions}" if questions else "n"
+    seed = "" if questions else "os.time() .. '-' .. tostring(wrk):sub(-6) .. '-' .. "
+    return [
+        "local n = 0",
+        "request = function()",
+        "  n = n + 1",
+        f"  return wrk.format(nil, nil, nil, [==[{before}]==] .. {seed}({turn}) .. [==[ How much{after}]==])",
+        "end",
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +81,22 @@ class Counted:
 class Wrk:
     """wrk on one thread, pinned to `core`."""
 
-    def __init__(self, tmp: Path, core: int, *, stream: bool = False) -> None:
+    def __init__(
+        self,
+        tmp: Path,
+        core: int,
+        *,
+        stream: bool = False,
+        headers: Mapping[str, str] | None = None,
+        questions: int = 1,
+    ) -> None:
+        """`questions`: how many different ones are asked in turn; 0: each is another."""
         self._core = core
-        self._script = tmp / f"load-{'stream' if stream else 'unary'}.lua"
-        self._script.write_text(_SCRIPT % request_body(stream=stream).decode())
+        self._script = tmp / f"load-{next(_numbers)}.lua"
+        lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in (headers or {}).items()]
+        body = request_body(stream=stream).decode()
+        lines += [f"wrk.body = [==[{body}]==]"] if questions == 1 else _varied(body, questions)
+        self._script.write_text(_SCRIPT % "\n".join(lines))
 
     def start(self, port: int, connections: int, seconds: float) -> subprocess.Popen[str]:
         argv = ["taskset", "-c", str(self._core), "wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -55,11 +56,18 @@ class Measured:
 
 
 @contextlib.contextmanager
-def measured(tmp: Path, upstream: int, worker_core: int, other_core: int) -> Iterator[Measured]:
+def measured(
+    tmp: Path,
+    upstream: int,
+    worker_core: int,
+    other_core: int,
+    sections: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Iterator[Measured]:
     """Penstock with recording on, in front of `upstream`. Its output is shown when it does not start."""
     serve = Penstock(
         tmp / "penstock",
         upstreams={"openai": {"base_url": f"http://127.0.0.1:{upstream}/v1", "provider": "openai"}},
+        sections=sections,
         prefix=("taskset", "-c", str(other_core)),
     )
     try:
