@@ -62,7 +62,7 @@ async def serving(
 
 
 async def recorded(proxy: Proxied, count: int) -> list[CallRecord]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(proxy.records()) < count or proxy.app.server.open:
             await asyncio.sleep(0.01)
     return proxy.records()
@@ -310,7 +310,7 @@ async def test_a_stream_that_is_not_whole_is_not_kept(tmp_path: Path, script: Sc
 )
 async def test_what_depends_on_the_providers_state(tmp_path: Path, path: str, body: dict[str, Any], kept: bool) -> None:
     response = {"id": "resp_1", "object": "response", "status": "completed", "output": [], "model": "m", "usage": None}
-    async with serving(tmp_path, json_reply(response)) as (upstream, _, client):
+    async with serving(tmp_path, json_reply(response)) as (_, _, client):
         said = [(await client.post(path, json=body, headers=ON)).headers["x-penstock-cache"] for _ in range(2)]
         assert said == (["miss", "hit"] if kept else ["bypass", "bypass"])
     forced = Cache(rules=(CacheRule(force=True),))
