@@ -23,14 +23,16 @@ OWNERS = {
     "chdb": ("exporters/clickhouse/engine.py", "exporters/clickhouse/embedded.py"),
     "clickhouse_connect": ("exporters/clickhouse/", "proxy/commands/"),
     "httptools": ("proxy/http/",),
-    "httpx": ("proxy/commands/", "exporters/otlp_transport.py"),
+    "httpx": ("proxy/commands/", "exporters/otlp_transport.py", "cache/embedding.py"),
     "opentelemetry": ("exporters/",),
     "prometheus_client": ("exporters/", "proxy/recording.py"),
     "redis": ("cache/redis.py", "proxy/stages/limit.py"),
     "tiktoken": ("proxy/metering/",),
     "torch": ("finetune/",),
     "typer": ("proxy/cli.py", "proxy/commands/"),
+    "numpy": ("cache/embedding.py", "cache/vectors.py", "finetune/"),
     "uvloop": ("proxy/worker.py", "exporters/clickhouse/"),
+    "wordllama": ("cache/embedding.py",),
 }
 """Third parties and the only places that may know them."""
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc", "base"}
