@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 requests_app = typer.Typer(invoke_without_command=True, add_completion=False)
 app.add_typer(requests_app, name="requests")
+advise_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say what recorded traffic could cost.")
+app.add_typer(advise_app, name="advise")
 
 ConfigOption = Annotated[
     Path | None,
@@ -206,29 +208,68 @@ def stats(
     by: Annotated[
         str,
         typer.Option(
-            help="model, key, user, session, upstream, provider, endpoint, outcome, error, prompt, hour, day, tag:NAME."
+            help="model, key, user, session, upstream, provider, endpoint, outcome, error, prompt, hour, day or "
+            "tag:NAME.",
+            show_default="model; with --savings all calls",
         ),
-    ] = "model",
+    ] = "",
     since: Annotated[str, typer.Option(help="30m, 24h, 7d, or a date.")] = "7d",
     model: ModelOption = "",
     user: UserOption = "",
     key: KeyOption = "",
     limit: LimitOption = 50,
+    saved: Annotated[bool, typer.Option("--savings", help="What was not paid, by strategy.")] = False,
     plot: Annotated[bool | None, typer.Option("--plot/--no-plot", help="Bars; by default on a terminal.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sum up what was used: calls, errors, tokens, cost, latency."""
+    """Sum up what was used: calls, errors, tokens, cache hits, cost, latency; with --savings what was not paid."""
+    from .commands import savings
     from .commands import stats as command
     from .commands.filters import Filters, parse_since
 
     filters = Filters(since=parse_since(since, datetime.now(UTC)), model=model, user=user, key=key)
-    command.expression(by)  # what is not known is said before anybody looks for a store
-    rows = command.select(_query(config, data_dir), by, filters, limit)
+    by = by or ("" if saved else "model")
+    if by:
+        command.expression(by)  # what is not known is said before anybody looks for a store
+    query = _query(config, data_dir)
+    rows = savings.select(query, by, filters, limit) if saved else command.select(query, by, filters, limit)
     if as_json:
         _print_json(rows)
         return
     console = _console()
-    command.print_table(console, by, rows, plot=console.is_terminal if plot is None else plot)
+    plots = console.is_terminal if plot is None else plot
+    (savings.print_table if saved else command.print_table)(console, by, rows, plot=plots)
+
+
+@advise_app.command("prompt-cache")
+def advise_prompt_cache(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    since: Annotated[str, typer.Option(help="30m, 24h, 7d, or a date.")] = "7d",
+    model: ModelOption = "",
+    user: UserOption = "",
+    session: SessionOption = "",
+    key: KeyOption = "",
+    tag: TagOption = "",
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=10, max=200_000, help="Calls to read, newest first.")
+    ] = 20_000,
+    as_json: JsonOption = False,
+) -> None:
+    """Find what keeps the provider's prompt cache from being used, where it stands, and what it costs a day."""
+    from .commands import advise as command
+    from .commands.advice_view import print_advice
+    from .commands.filters import Filters, parse_since
+    from .commands.store import open_query, settings_of
+
+    now = datetime.now(UTC)
+    filters = Filters(since=parse_since(since, now), model=model, user=user, session=session, key=key, tag=tag)
+    settings = settings_of(_config(config), data_dir)
+    advice = command.prompt_cache(open_query(settings), filters, limit, settings, now)
+    if as_json:
+        _print_json(command.document(advice))
+    else:
+        print_advice(_console(), advice)
 
 
 @app.command()

@@ -11,6 +11,9 @@ from .failure import CommandFailed
 FAILED = "(status >= 400 OR outcome IN ('failed', 'cut', 'interrupted'))"
 """SQL: the caller did not get what it asked for."""
 
+REUSED = "(outcome = 'cached' OR cache_status IN ('hit', 'semantic', 'coalesced'))"
+"""SQL: nothing was bought for this call. The column `reused` says the same; a store that is not migrated has none."""
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 

@@ -186,6 +186,21 @@ def test_every_way_to_group_is_sql_that_runs(house: Penstock, by: str) -> None:
     assert sum(row["calls"] for row in _json(house, "stats", "--by", by)) == 5
 
 
+def test_savings_by_strategy_and_by_group(house: Penstock) -> None:
+    (row,) = _json(house, "stats", "--savings")
+    assert (row["strategy"], row["calls"]) == ("provider_cache", 2)
+    assert row["paid"] == pytest.approx(sum(one["cost"] or 0 for one in _json(house, "stats")))
+    by_model = {one["model"]: one["strategy"] for one in _json(house, "stats", "--savings", "--by", "model")}
+    assert by_model == dict.fromkeys(("gpt-4o-mini", "gpt-4o"), "provider_cache") | dict.fromkeys(
+        ("gpt-4.1", "local", "busy"), ""
+    )
+    head, line, paid = _text(house, "stats", "--savings").splitlines()
+    assert head.split() == ["strategy", "calls", "saved", "share"]
+    assert line.split()[:2] == ["provider_cache", "2"]
+    assert paid.startswith("Paid $0.000")
+    assert _text(house, "stats", "--savings", "--model", "busy") == ""
+
+
 def test_tail_follows(house: Penstock, stage: Stage) -> None:
     arguments = ["tail", "--since", "1h", "--json", "--config", str(house.config_path)]
     process = subprocess.Popen([sys.executable, "-m", "proxy", *arguments], stdout=subprocess.PIPE, cwd=ROOT)

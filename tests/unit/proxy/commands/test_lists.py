@@ -16,7 +16,8 @@ from proxy.commands.store import Row
 
 GROUP: Row = {
     "model": "a-model-with-a-rather-long-name-2026", "calls": 123456, "errors": 1234, "input_tokens": 12_345_678,
-    "output_tokens": 123_456, "cached_tokens": 6_000_000, "reasoning_tokens": 1, "cost": 1234.5, "unpriced": 0,
+    "output_tokens": 123_456, "cached_tokens": 6_000_000, "reasoning_tokens": 1,
+    "cache_calls": 0, "cache_hits": 0, "cost": 1234.5, "unpriced": 0,
     "saved": 0, "p50_ms": 1234, "p95_ms": 12345, "ttft_ms": 310,
 }  # fmt: skip
 CALL: Row = {
@@ -46,6 +47,19 @@ def test_stats_never_cut_a_number(columns: int) -> None:
     assert "123,456" in rows[0].split()
     assert "$1,234.50" in rows[0].split()
     assert "…" not in rows[0][rows[0].index("…") + 1 :]
+
+
+def test_the_ratio_of_the_response_cache_is_shown_where_it_was_asked() -> None:
+    rows = [GROUP | {"cache_calls": 300, "cache_hits": 100}, GROUP, GROUP | {"cache_calls": 1000, "cache_hits": 1}]
+    shown = _screen(140)
+    print_table(shown, "model", rows, plot=False)
+    head, *lines = _lines(shown)
+    column = head.split().index("hits")
+    assert [line.split()[column] for line in lines] == ["33%", "-", "<1%", "8%"]
+    assert [line.split()[column - 1] for line in lines] == ["49%"] * 4
+    without = _screen(140)
+    print_table(without, "model", [GROUP], plot=False)
+    assert "hits" not in _lines(without)[0]
 
 
 def test_a_bar_is_drawn_where_there_is_room() -> None:
