@@ -69,11 +69,8 @@ def _names(text: str) -> list[str]:
     first = True
     for token in _TOKEN.findall(text):
         bare = token.strip(".,;:!?()[]{}\"'`“”„«»…。，！？*")
-        if (
-            _CODE.search(bare)
-            or (len(bare) > 1 and bare.isupper())
-            or (not first and bare[:1].isupper() and bare != "I")
-        ):
+        capital = (len(bare) > 1 and bare.isupper()) or (not first and bare[:1].isupper() and bare != "I")
+        if (capital or _CODE.search(bare)) and not _NUMBER.fullmatch(bare):
             found.append(bare.removesuffix("'s").removesuffix("’s").casefold())
         first = token.endswith(_SENTENCE_END)
     return [name for name in found if not name.startswith(("i'", "i’"))]
