@@ -138,7 +138,7 @@ class Redis:
         self._packing.close()
         with contextlib.suppress(Exception):  # the server may be gone; the sockets are closed in any case
             async with asyncio.timeout(1):
-                await self._client.aclose()
+                await self._client.aclose(close_connection_pool=True)
 
     async def _names(self) -> AsyncIterator[list[str]]:
         cursor = 0

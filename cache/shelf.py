@@ -29,6 +29,7 @@ _LOOK_S: Final = 1.0
 """How often it is looked whether the database is still the one that was opened."""
 _ORPHAN_S: Final = 600.0
 """A file that no row names is not one that is just being written when it is as old as this."""
+_KEY: Final = re.compile(r"[\w-]{1,200}", re.ASCII)
 _FILE: Final = re.compile(r"[^/.]{1,2}/([\w-]+)\.[0-9a-f]{16}\.val", re.ASCII)
 _BROKEN: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_SCHEMA}
 _BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -71,8 +72,6 @@ class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
     def filename(self, key: str = "", value: object = None) -> tuple[str, str]:
         """Named by the key, so that a file knows its row."""
         name = f"{key[:2]}/{key}.{os.urandom(8).hex()}.val"
-        if not _FILE.fullmatch(name):
-            raise ValueError("a key is letters, digits, _ and -")
         return name, os.path.join(self._directory, name)
 
     def remove(self, file_path: str) -> None:
@@ -103,6 +102,8 @@ class Shelf:
 
     def write(self, key: str, data: bytes, expires_ns: int) -> None:
         """Replaces what was there, in one step."""
+        if not _KEY.fullmatch(key):
+            raise ShelfFault("a key is letters, digits, _ and -")
         with self._using() as cache:
             cache.set(key, data, expire=expires_ns / 1e9 - time.time() if expires_ns else None)
 
