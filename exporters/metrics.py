@@ -132,7 +132,7 @@ class MetricsSink:
         self._strategies = _Vocabulary(label_values_max)
         self._usage = _Histogram(
             "gen_ai_client_token_usage",
-            "Tokens of one call, input and output apart.",
+            "Tokens of one call that were bought, input and output apart.",
             (*_CALL, "gen_ai_token_type"),
             TOKEN_BUCKETS,
         )
@@ -162,8 +162,18 @@ class MetricsSink:
         self._cost = _Counter("penstock_cost_usd", "US dollars, where the price is known.", _CALL)
         self._unpriced = _Counter("penstock_cost_unknown", "Exchanges with tokens whose price is not known.", _CALL)
         self._savings = _Counter("penstock_savings_usd", "US dollars saved.", ("strategy",))
+        self._cache = _Counter(
+            "penstock_cache_calls", "Exchanges by what the response cache did.", ("endpoint", "cache")
+        )
         self._all = (self._usage, self._duration, self._first_chunk, self._first_token, self._requests)
-        self._others = (self._request_bytes, self._response_bytes, self._cost, self._unpriced, self._savings)
+        self._others = (
+            self._request_bytes,
+            self._response_bytes,
+            self._cost,
+            self._unpriced,
+            self._savings,
+            self._cache,
+        )
         registry.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -191,6 +201,8 @@ class MetricsSink:
         self._response_bytes.add((record.endpoint,), record.response_bytes)
         for strategy, saved in record.savings.items():
             self._savings.add((self._strategies.label(strategy),), max(0.0, saved))
+        if record.cache_status:
+            self._cache.add((record.endpoint, record.cache_status), 1)
         if name := operation(record):
             self._count_call(record, name, error)
 
@@ -207,10 +219,12 @@ class MetricsSink:
                 call = (name, call[1], "other", "other")
             self._calls.add(call)
         self._duration.observe((*call, error), max(0, record.end_ns - record.start_ns) / 1e9)
-        if record.input_tokens is not None:
-            self._usage.observe((*call, "input"), record.input_tokens)
-        if record.output_tokens is not None:
-            self._usage.observe((*call, "output"), record.output_tokens)
+        if not record.reused:
+            # The conventions: where tokens used and tokens billed differ, those that are billed.
+            if record.input_tokens is not None:
+                self._usage.observe((*call, "input"), record.input_tokens)
+            if record.output_tokens is not None:
+                self._usage.observe((*call, "output"), record.output_tokens)
         if record.stream and record.first_token_ns:
             self._first_chunk.observe(call, max(0, record.first_token_ns - record.start_ns) / 1e9)
             if record.attempts:

@@ -28,6 +28,9 @@ was killed while the exchange was open.
 
 UsageSource = Literal["", "upstream", "estimated"]
 
+REUSED: Final = frozenset({"hit", "semantic", "coalesced"})
+"""Cache statuses of calls that were answered without the upstream."""
+
 
 class Attempt(msgspec.Struct, array_like=True, kw_only=True):
     """One try at an upstream; becomes a child span. Written by the stage that reaches the upstream [w]."""
@@ -110,7 +113,8 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
     service_tier: str = ""
     """The tier of the reply, which is the one that is billed."""
 
-    # Usage [w|r], tokens. input includes cached and cache_write; output includes reasoning.
+    # Usage [w|r], tokens, of the reply, whoever paid for it. input includes cached and cache_write; output includes
+    # reasoning.
     usage_source: UsageSource = ""
     input_tokens: int | None = None
     cached_tokens: int | None = None
@@ -128,12 +132,18 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
     cost_cache_write: float | None = None
     cost_output: float | None = None
     savings: dict[str, float] = {}
-    """USD saved, by strategy."""
+    """USD saved, by strategy: response_cache, coalescing, provider_cache, flex, batch."""
 
     cache_status: str = ""
+    """hit, semantic, coalesced, miss or bypass; "" when the response cache had nothing to do with it [w]."""
     batch_id: str = ""
     attempts: list[Attempt] = []
     version: int = VERSION
+
+    @property
+    def reused(self) -> bool:
+        """Nothing was bought for this call, however it ended: its usage is that of the reply it was given."""
+        return self.cache_status in REUSED or self.outcome == "cached"
 
 
 class Begin(msgspec.Struct, array_like=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from exporters.record import Begin, CallRecord, Complete, Feedback, Outcome
+from exporters.record import REUSED, Begin, CallRecord, Complete, Feedback, Outcome
 
 from .background import Claims
 from .errors import PenstockError
@@ -15,8 +15,6 @@ from .exchange import Exchange
 from .openai.usage import Usage, counts_tokens
 from .reply import RawHeaders
 
-REUSED = frozenset({"hit", "semantic", "coalesced"})
-"""Cache statuses of calls for which nothing was bought."""
 _KEPT_HEADERS = frozenset(
     {b"x-request-id", b"openai-processing-ms", b"openai-organization", b"retry-after", b"x-should-retry"}
 )

@@ -109,7 +109,7 @@ def price(record: CallRecord, prices: Prices) -> CallRecord:
     where the price is not known: it was not bought.
     """
     bill = _bill(record, prices)
-    strategy = reused_by(record.cache_status, record.outcome)
+    strategy = reused_by(record)
     if strategy:
         record.cost = record.cost_input = record.cost_cached = record.cost_cache_write = record.cost_output = 0.0
         record.savings = not_bought(strategy, record.savings, bill.cost if bill is not None else None)

@@ -9,23 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from exporters.record import CallRecord
+
 from .rates import Cost, RateCard, Usage
 
 CHEAPER_TIERS: Final = frozenset({"flex", "batch"})
 """Tiers that trade time for money. Priority costs more, which is no saving."""
 
-REUSED: Final = {"hit": "response_cache", "semantic": "response_cache", "coalesced": "coalescing"}
-"""Cache statuses of calls for which nothing was bought, and the strategy that saved it."""
-
 _OF_A_BILL: Final = CHEAPER_TIERS | {"provider_cache"}
 
 
-def reused_by(cache_status: str, outcome: str) -> str:
+def reused_by(record: CallRecord) -> str:
     """The strategy that answered a call without buying anything; "" for a call that was bought.
 
     The status decides, as a caller who leaves a reply from the cache halfway (`abandoned`) bought nothing either.
     """
-    return REUSED.get(cache_status, "response_cache" if outcome == "cached" else "")
+    if not record.reused:
+        return ""
+    return "coalescing" if record.cache_status == "coalesced" else "response_cache"
 
 
 def not_bought(strategy: str, before: Mapping[str, float], cost: Cost | None) -> dict[str, float]:

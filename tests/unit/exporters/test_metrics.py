@@ -53,6 +53,18 @@ def test_tokens_durations_and_costs_of_a_call() -> None:
     assert value(registry, "penstock_cost_unknown_total", **CALL) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"), [("hit", "cached"), ("semantic", "cached"), ("coalesced", "abandoned"), ("coalesced", "cut")]
+)
+def test_tokens_that_were_not_bought_are_not_counted(status: str, outcome: str) -> None:
+    registry = counted(record(cache_status=status, outcome=outcome), record())
+    assert value(registry, "gen_ai_client_token_usage_sum", **CALL, gen_ai_token_type="input") == 100
+    assert value(registry, "gen_ai_client_token_usage_count", **CALL, gen_ai_token_type="output") == 1
+    assert value(registry, "penstock_cache_calls_total", endpoint="chat", cache=status) == 1
+    assert value(registry, "penstock_cache_calls_total", endpoint="chat", cache="miss") == 1
+    assert value(registry, "penstock_cache_calls_total", endpoint="chat", cache="") is None
+
+
 def test_buckets_are_those_of_the_conventions() -> None:
     tokens = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864]
     seconds = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]

@@ -8,6 +8,8 @@ import pytest
 
 from exporters.attributes import CONTENT, FIELDS
 from exporters.clickhouse.schema import EXPIRING, ONLY_IN_A_CLUSTER, Schema, SchemaError, migrations
+from exporters.record import REUSED
+from proxy.commands.filters import REUSED as REUSED_SQL
 
 TEXTS = {migration.name: migration.text for migration in migrations()}
 
@@ -22,6 +24,12 @@ def test_every_field_has_its_column_and_is_read_from_its_attribute() -> None:
         assert f"\n    {field.column} {field.type} CODEC" in text, field
         line = re.search(rf"^.*a\['{re.escape(field.attribute)}'\][^;]*? AS {field.column}[,\n]", text, re.MULTILINE)
         assert line is not None, field
+
+
+def test_sql_and_records_agree_on_what_was_not_bought() -> None:
+    found = re.findall(r"outcome = 'cached' OR cache_status IN \(([^)]*)\)", TEXTS["savings"] + REUSED_SQL)
+    assert len(found) == 5
+    assert {frozenset(re.findall(r"'(\w+)'", names)) for names in found} == {REUSED}
 
 
 def test_the_view_strips_exactly_the_content() -> None:

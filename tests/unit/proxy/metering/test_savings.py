@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from exporters.record import CallRecord
 from proxy.metering.complete import price
 from proxy.metering.prices import Prices
-from proxy.metering.savings import reused_by
 from proxy.settings import Price
 
 AT = 1_795_000_000_000_000_000
@@ -183,7 +182,7 @@ def test_a_ledger_never_says_more_than_was_saved(fields: dict[str, Any], own: Pr
     if found.savings:
         assert without is not None
         assert found.cost + saved <= without * (1 + 1e-9)
-    if reused_by(found.cache_status, found.outcome):
+    if found.reused:
         assert found.cost == 0.0
         assert set(found.savings) <= {"response_cache", "coalescing"}
     assert priced(prices, **{**fields, "savings": found.savings}).savings == found.savings
