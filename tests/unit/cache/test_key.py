@@ -66,27 +66,26 @@ inputs = {
     "embeddings": "input",
     "moderations": "input",
 }
-fields = st.sampled_from(
-    [
-        "temperature",
-        "top_p",
-        "n",
-        "seed",
-        "stop",
-        "tools",
-        "tool_choice",
-        "logprobs",
-        "max_tokens",
-        "response_format",
-        "text",
-        "include",
-        "dimensions",
-        "echo",
-        "instructions",
-        "background",
-        "unheard_of",
-    ]
+FIELDS = (
+    "temperature",
+    "top_p",
+    "n",
+    "seed",
+    "stop",
+    "tools",
+    "tool_choice",
+    "logprobs",
+    "max_tokens",
+    "response_format",
+    "text",
+    "include",
+    "dimensions",
+    "echo",
+    "instructions",
+    "background",
+    "unheard_of",
 )
+fields = st.sampled_from(FIELDS)
 
 
 @st.composite
