@@ -100,6 +100,8 @@ class Disk:
             future = self._reading.submit(partial(self._read, key))
             found = _Found() if future is None else await future
             self._stats.corrupt += found.corrupt
+            if found.fault:
+                self._failed(found.fault)
             if found.entry is not None:
                 yield key, found.entry
 

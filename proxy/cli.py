@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 requests_app = typer.Typer(invoke_without_command=True, add_completion=False)
 app.add_typer(requests_app, name="requests")
+cache_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look into the response cache, or empty it.")
+app.add_typer(cache_app, name="cache")
 advise_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say what recorded traffic could cost.")
 app.add_typer(advise_app, name="advise")
 
@@ -270,6 +272,68 @@ def advise_prompt_cache(
         _print_json(command.document(advice))
     else:
         print_advice(_console(), advice)
+
+
+@cache_app.command("stats")
+def cache_stats(config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Sum up what is kept on disk and in Redis. How often it was of use is in `penstock stats`."""
+    from .commands import cache as command
+
+    found = command.stats(command.settings_of(_config(config), data_dir))
+    if as_json:
+        _print_json(found)
+    else:
+        command.print_stats(_console(), found)
+
+
+@cache_app.command()
+def inspect(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="A key, a request id, or the beginning of either.")],
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one kept reply."""
+    from .commands import cache as command
+
+    found = command.inspect(command.settings_of(_config(config), data_dir), key)
+    if as_json:
+        _print_json(command.document(found))
+    else:
+        command.print_entry(_console(), found)
+
+
+@cache_app.command()
+def purge(
+    config: ConfigOption = None,
+    data_dir: DataDirOption = None,
+    key: Annotated[str, typer.Option(help="The whole key of a reply.")] = "",
+    namespace: Annotated[str | None, typer.Option(help='Replies of this namespace; "" for those of none.')] = None,
+    model: ModelOption = "",
+    older_than: Annotated[str, typer.Option(help="Replies from before: 30m, 24h, 7d, or a date.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Every reply.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --all.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove the replies that fit all that is given, from every tier. Workers forget theirs within a second."""
+    from .commands import cache as command
+
+    selection = command.selection_of(
+        key=key,
+        namespace=namespace,
+        model=model,
+        older_than=older_than,
+        everything=everything,
+        now=datetime.now(UTC),
+    )
+    settings = command.settings_of(_config(config), data_dir)
+    if everything and not yes:
+        typer.confirm("Remove every kept reply?", abort=True, err=True)
+    gone = command.purge(settings, selection)
+    if as_json:
+        _print_json(gone)
+    else:
+        command.print_purge(_console(), gone)
 
 
 @app.command()

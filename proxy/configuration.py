@@ -45,12 +45,18 @@ class ConfigurationError(Exception):
 
 
 def load(
-    path: Path | None, overrides: Mapping[str, object], environ: Mapping[str, str], *, only_store: bool = False
+    path: Path | None,
+    overrides: Mapping[str, object],
+    environ: Mapping[str, str],
+    *,
+    only_store: bool = False,
+    with_redis: bool = False,
 ) -> Settings:
     """The settings of the file at `path` (None: the defaults), with `overrides` on top and secrets from `environ`.
 
     `overrides` go by dotted key, `{"server.port": 4200}`; None among the values means not given. Paths of secrets are
-    relative to the file. `only_store` leaves all secrets but the store's unresolved: a report needs no upstream's key.
+    relative to the file. `only_store` leaves all secrets but the store's unresolved: a report needs no upstream's key;
+    `with_redis` resolves that of `cache.redis` all the same.
     Raises `ConfigurationError`.
     """
     source = "the command line" if path is None else str(path)
@@ -64,7 +70,11 @@ def load(
         raise ConfigurationError([f"{source}: {explain(document, error)}"]) from error
     if wrong := faults(settings):
         raise ConfigurationError([f"{source}: {line}" for line in wrong])
-    return _resolve(settings, environ, path.parent if path else Path(), source, only_store=only_store)
+    secrets = _Secrets(environ, path.parent if path else Path())
+    if with_redis and only_store:
+        address = _address("cache.redis", settings.cache.redis, secrets)
+        settings = msgspec.structs.replace(settings, cache=msgspec.structs.replace(settings.cache, redis=address))
+    return _resolve(settings, secrets, source, only_store=only_store)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -113,10 +123,7 @@ class _Secrets:
         return secret
 
 
-def _resolve(
-    settings: Settings, environ: Mapping[str, str], folder: Path, source: str, *, only_store: bool
-) -> Settings:
-    secrets = _Secrets(environ, folder)
+def _resolve(settings: Settings, secrets: _Secrets, source: str, *, only_store: bool) -> Settings:
     settings = msgspec.structs.replace(settings, store=_store(settings.store, secrets))
     if not only_store:
         keys = tuple(
