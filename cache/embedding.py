@@ -129,6 +129,8 @@ class RemoteEmbedder:
         return f"{self._url} {self._model}"
 
     async def embed(self, texts: list[str]) -> list[Vector]:
+        if self._client.is_closed:
+            raise EmbeddingSkipped("closed")
         if self._open >= CONCURRENT_MAX:
             raise EmbeddingSkipped("too many calls of the embeddings address are under way")
         if self._pause.on:
