@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .kinds import Kind, Sample, classify
-from .layout import VALUE_CHARACTERS, Layout, Mark, Slot, last_static, marks_of
+from .layout import VALUE_CHARACTERS, VALUES_MAX, Layout, Mark, Slot, last_static, marks_of
 from .prompts import HEAD, SCHEMA, TOOL, Call, Pieces, common_prefix
 
 AFFECTED_SHARE: Final = 0.05
@@ -145,8 +145,10 @@ def _worded(layout: Layout, kind: Kind, marks: Sequence[Mark]) -> Fault | None:
         affected += unusual
     if not usual or not other:
         return None
-    (call, index), (one, place) = other[0], usual[0]
-    same = common_prefix(pieces.texts[call.numbers[index]], pieces.texts[one.numbers[place]])
+    one, place = usual[0]
+    text = pieces.texts[one.numbers[place]]
+    call, index = min(other[:VALUES_MAX], key=lambda at: common_prefix(pieces.texts[at[0].numbers[at[1]]], text))
+    same = common_prefix(pieces.texts[call.numbers[index]], text)
     change = frozenset(("wording", mark) for mark in marks)
     distinct = sum(len(layout.wordings[mark]) for mark in marks) - len(marks) + 1
     examples = tuple(
@@ -167,11 +169,19 @@ def _tool_set(layout: Layout) -> list[Fault]:
     usual, count = sets.most_common(1)[0]
     if len(sets) < 2 or len(layout.calls) - count < AFFECTED_SHARE * len(layout.calls):
         return []
-    one, other = example[usual], example[sets.most_common(2)[1][0]]
-    index = next((i for i, (a, b) in enumerate(zip(one.numbers, other.numbers, strict=False)) if a != b), 0)
+    one = example.pop(usual)
+    index, other = min(
+        ((_parting(one, other), other) for other in [*example.values()][:VALUES_MAX]), key=lambda found: found[0]
+    )
     examples = tuple(_tool_names(pieces, call, index) for call in (one, other))
     change = frozenset({("tools", _ANY)})
     return [_fault(pieces, "tool_set", change, other, index, 0, len(layout.calls) - count, len(sets), 0.8, examples)]
+
+
+def _parting(one: Call, other: Call) -> int:
+    """Index of the first piece that differs."""
+    pairs = enumerate(zip(one.numbers, other.numbers, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(one.numbers), len(other.numbers)) - 1)
 
 
 def _orders(layout: Layout) -> list[Fault]:

@@ -56,7 +56,7 @@ def classify(samples: Sequence[Sample]) -> Variable:
     start, end = common_ends(texts)
     cores = [text[start : len(text) - end] for text in texts]
     told = [core for core in cores if core.strip()] or cores
-    if _one_for_each([sample.user for sample in samples], cores):
+    if _one_for_each([sample.user for sample in samples], cores) or _names_user(samples, cores):
         return Variable("user_text", start, end, 0.9)
     if _share(told, lambda core: bool(_UUID.search(core)) and len(core) < LONG) >= MOST:
         return Variable("random_id", start, end, 0.95)
@@ -117,6 +117,13 @@ def _one_for_each(whose: Sequence[str], cores: Sequence[str]) -> bool:
     pairs = {(who, core) for who, core in zip(whose, cores, strict=True) if who}
     people = {who for who, _ in pairs}
     return len(people) >= 2 and len(pairs) == len(people) < len(cores) and len({core for _, core in pairs}) >= 2
+
+
+def _names_user(samples: Sequence[Sample], cores: Sequence[str]) -> bool:
+    """The caller's own name for its user stands in the text."""
+    pairs = [(sample.user, core) for sample, core in zip(samples, cores, strict=True) if sample.user]
+    named = sum(user.lower() in core.lower() or core.strip(" \n.,:;") in user for user, core in pairs)
+    return len(pairs) >= MOST * len(samples) and named >= MOST * len(pairs) > 0
 
 
 def _of_parts(cores: Sequence[str]) -> Kind | None:

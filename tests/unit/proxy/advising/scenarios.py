@@ -17,9 +17,7 @@ DOCUMENTS = [f"[{index}] {sentences(14, f'document {index}')}" for index in rang
 TOOLS = [
     tool(name) for name in ("find_order", "cancel_order", "refund", "track", "stock", "quote", "notify", "escalate")
 ]
-PEOPLE = (
-    "Ann Miller, Bob Tanaka, Chi Okafor, Dee Novak, Eli Haddad, Fay Brandt, Gus Lindqvist, Hal Moreau, Ida Castellanos"
-).split(", ")
+PEOPLE = ("Ann Miller", "Bob Tanaka", "Chi Okafor", "Dee Novak", "Eli Haddad", "Fay Brandt", "Gus Lindqvist")
 
 Scenario = Callable[[int, random.Random, bool], Sent]
 """A call's number, its dice, and whether the thing is put right."""
@@ -47,9 +45,9 @@ def counter(index: int, dice: random.Random, mended: bool) -> Sent:
 
 
 def user_text(index: int, dice: random.Random, mended: bool) -> Sent:
-    # More people than call within ten minutes.
-    name = f"{PEOPLE[index % len(PEOPLE)]} {'IVXLCDM'[index // len(PEOPLE) % 7]}"
-    return _system(_around(f"You speak with {name}, who is a client.\n", mended), dice, user=name.lower())
+    # More people than call within ten minutes; some come again after that.
+    name = f"{PEOPLE[index % 40 % len(PEOPLE)]} {'ABCDEFGH'[index % 40 // len(PEOPLE)]}"
+    return _system(_around(f"You speak with {name}, who is a client.\n", mended), dice, user=f"id {index % 40}")
 
 
 def whitespace(index: int, dice: random.Random, mended: bool) -> Sent:
