@@ -134,7 +134,18 @@ def test_a_stream_that_is_cut_anywhere_is_not_whole() -> None:
 def test_a_response_stream_with_an_error_is_not_whole() -> None:
     failed = b"".join(as_events("responses", response(status="failed"), include_usage=False))
     error = b'event: error\ndata: {"type":"error","code":null,"message":"m","param":null,"sequence_number":3}\n\n'
-    for stream in (failed, error + RESPONSE, RESPONSE + error, error.partition(b"\n")[2] + RESPONSE, DONE):
+    unnamed = b"event: error\ndata: {}\n\n"
+    broken = RESPONSE.replace(b'"error":null', b'"error":{"code":"server_error","message":"m"}')
+    assert broken != RESPONSE
+    for stream in (
+        failed,
+        unnamed + RESPONSE,
+        broken,
+        error + RESPONSE,
+        RESPONSE + error,
+        error.partition(b"\n")[2] + RESPONSE,
+        DONE,
+    ):
         assert not complete("responses", stream, stream=True)
         assert as_reply("responses", stream) is None
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
@@ -147,10 +147,20 @@ def test_sound_ends_with_the_time_it_expires_alone() -> None:
 
 
 def test_choices_come_in_the_order_of_their_index() -> None:
-    chunks = told(chat(choice(1), choice(0)), usage=False)
-    indexes = [chunk["choices"][0]["index"] for chunk in chunks]
-    assert indexes == sorted(indexes)
-    assert set(indexes) == {0, 1}
+    chunks = told(chat(choice(1, message=message("one")), choice(0, message=message("zero"))), usage=False)
+    texts = [(one["index"], one["delta"].get("content")) for one in (chunk["choices"][0] for chunk in chunks)]
+    assert [pair for pair in texts if pair[1]] == [(0, "zero"), (1, "one")]
+    assert texts == sorted(texts, key=lambda pair: pair[0])
+
+
+def test_a_call_is_numbered_by_its_place_whatever_it_says_itself() -> None:
+    calls = [{**call(0), "index": 5}, {**call(1), "index": None}]
+    pieces = [
+        piece
+        for delta in deltas(chat(choice(message=message(tool_calls=calls))))
+        for piece in delta.get("tool_calls", ())
+    ]
+    assert [piece["index"] for piece in pieces] == [0, 0, 1, 1]
 
 
 def test_fields_of_other_servers_are_sent_once() -> None:
@@ -237,6 +247,14 @@ def test_a_completion_told_and_put_together_again_is_itself(reply: dict[str, Any
     assert complete("completions", b"".join(events), stream=True)
 
 
+def test_fields_beside_the_tokens_of_a_completion_are_told_once() -> None:
+    words = [f" word{n}" for n in range(12)]
+    odds = {"tokens": words, "token_logprobs": [-1.0] * 12, "top_logprobs": None, "of_another_server": [1, 2]}
+    reply = completion("".join(words), logprobs=odds)
+    assert len(told(reply, "completions")) > 3
+    assert assemble("completions", b"".join(as_events("completions", reply, include_usage=True))) == reply
+
+
 @given(replies.completions())
 def test_text_and_tokens_of_a_completion_go_together(reply: dict[str, Any]) -> None:
     for chunk in told(reply, "completions", usage=False):
@@ -248,6 +266,7 @@ def test_text_and_tokens_of_a_completion_go_together(reply: dict[str, Any]) -> N
             assert len(odds["text_offset"]) == len(odds["tokens"])
 
 
+@settings(max_examples=30)
 @given(replies.chats().filter(lambda reply: reply.get("moderation") is None))
 def test_every_chunk_is_what_the_sdk_expects(reply: dict[str, Any]) -> None:
     for chunk in told(reply):

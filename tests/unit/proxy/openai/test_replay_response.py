@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from openai.types.responses import ResponseStreamEvent
 from pydantic import BaseModel
 
@@ -163,6 +163,8 @@ def test_items_begin_empty_and_are_done_whole() -> None:
     assert added[2] == {**function_call(), "status": "in_progress", "arguments": ""}
     assert added[3] == {**custom_call(), "input": ""}
     assert added[6]["result"] is None
+    parts = [event["part"] for event in events if event["type"] == "response.content_part.added"]
+    assert parts[1:] == [{**TEXT, "text": "", "annotations": []}, {**REFUSAL, "refusal": ""}]
     assert [item["id"] for item in added] == [item["id"] for item in done]
 
 
@@ -190,6 +192,8 @@ def test_events_say_where_they_belong() -> None:
         assert event.get("item_id", own) == own
     deltas = [event for event in events if event["type"] == "response.refusal.delta"]
     assert [(event["output_index"], event["content_index"]) for event in deltas] == [(1, 1)]
+    called = next(event for event in events if event["type"] == "response.function_call_arguments.done")
+    assert called["name"] == "weigh"
     parts = [event["summary_index"] for event in events if event["type"] == "response.reasoning_summary_part.added"]
     assert parts == [0, 1]
 
@@ -198,6 +202,7 @@ def test_log_probabilities_are_on_the_deltas_that_hold_their_tokens() -> None:
     words = [f" word{n}" for n in range(12)]
     odds = [token(word) for word in words]
     events = told(response(output_message(output_text("".join(words), logprobs=odds))))
+    assert next(e["part"] for e in events if e["type"] == "response.content_part.added")["logprobs"] == []
     deltas = [event for event in events if event["type"] == "response.output_text.delta"]
     assert len(deltas) > 2
     for event in deltas:
@@ -213,6 +218,7 @@ def test_every_event_is_of_its_type_strictly() -> None:
             _TYPES[event["type"]].model_validate_json(json.dumps(event), strict=True)
 
 
+@settings(max_examples=50)
 @given(replies.responses())
 def test_every_event_of_any_response_is_of_its_type_strictly(reply: dict[str, Any]) -> None:
     reply["output"] = [item for item in reply["output"] if item["type"] not in ("of_another_server", "web_search_call")]

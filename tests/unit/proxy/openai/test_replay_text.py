@@ -28,7 +28,7 @@ def test_words_longer_than_a_piece_are_cut() -> None:
 
 
 def test_a_long_text_has_longer_pieces_instead_of_more() -> None:
-    for text in ("word " * 400_000, "x" * 2_000_000):
+    for text in ("word " * 40_000, "x" * 200_000):
         assert PIECES_MAX / 3 < len(pieces(text)) <= PIECES_MAX * 1.3
         assert PIECES_MAX / 3 < len(spans(list(text), text)) <= PIECES_MAX * 1.5
 
