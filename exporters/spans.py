@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import compress
 from operator import attrgetter
 from typing import Final, Literal, NamedTuple
 
@@ -91,7 +92,18 @@ def span_attributes(record: CallRecord, *, content: Content = "full") -> Attribu
     `content` is the most that may appear of the caller's text. "redacted" shows what `Redactor.redact_record` has been
     through; a record that it has not seen shows no text at all, so that a forgotten call cannot leak.
     """
-    found: Attributes = {name: value for name, value in zip(_plain_names, _plain_values(record), strict=True) if value}
+    found = unchecked_attributes(record, content=content)
+    try:
+        "".join([*found, *(value for value in found.values() if value.__class__ is str)]).encode()
+    except UnicodeEncodeError:
+        return {_encodable(name): _encodable_value(value) for name, value in found.items()}
+    return found
+
+
+def unchecked_attributes(record: CallRecord, *, content: Content = "full") -> Attributes:
+    """The same, for who looks out for lone surrogates himself."""
+    plain = _plain_values(record)
+    found: Attributes = dict(compress(zip(_plain_names, plain, strict=True), plain))
     for name, value in zip(_nullable_names, _nullable_values(record), strict=True):
         if value is not None:
             found[name] = value
@@ -103,10 +115,6 @@ def span_attributes(record: CallRecord, *, content: Content = "full") -> Attribu
         found["penstock.content"] = "off"
     _add_derived(found, record)
     _add_families(found, record)
-    try:
-        "".join([*found, *(value for value in found.values() if value.__class__ is str)]).encode()
-    except UnicodeEncodeError:
-        return {_encodable(name): _encodable_value(value) for name, value in found.items()}
     return found
 
 

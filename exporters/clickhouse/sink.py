@@ -11,7 +11,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from ..sink import Batch, BatchRefused, SinkUnavailable
 from .connect import Address, StoreError, connect, parse_url
 from .retry import judged
-from .rows import FEEDBACK_COLUMNS, SETTINGS, SPAN_COLUMNS, SpanRows, encode_feedback
+from .rows import FEEDBACK_COLUMNS, SPAN_COLUMNS, SpanRows, encode_feedback
 from .schema import Schema, SchemaError, migrate
 
 INSERT_BYTES_MAX: Final = 128 * 1024 * 1024
@@ -77,12 +77,19 @@ class ClickHouseSink:
             client = self._connected()
             # Feedback first: sent again under another token, its table keeps one row by id; records have no such grace.
             if batch.feedback:
-                self._insert(client, "feedback", FEEDBACK_COLUMNS, encode_feedback(batch.feedback), batch.token + ".f")
+                self._insert(
+                    client,
+                    "feedback",
+                    FEEDBACK_COLUMNS,
+                    encode_feedback(batch.feedback),
+                    "JSONEachRow",
+                    batch.token + ".f",
+                )
             if batch.records:
                 data = self._rows.encode(batch.records)
                 if len(data) > self._insert_bytes_max:
                     raise BatchRefused(f"The batch has {len(data)} bytes, one insert {self._insert_bytes_max} at most")
-                self._insert(client, "otel_traces_ingest", SPAN_COLUMNS, data, batch.token)
+                self._insert(client, "otel_traces_ingest", SPAN_COLUMNS, data, "Native", batch.token)
         except ClickHouseError as error:
             verdict = judged(error)
             if isinstance(verdict, SinkUnavailable):
@@ -92,14 +99,8 @@ class ClickHouseSink:
     def close(self) -> None:
         self._disconnect()
 
-    def _insert(self, client: Client, table: str, columns: tuple[str, ...], data: bytes, token: str) -> None:
-        client.raw_insert(
-            table,
-            columns,
-            data,
-            fmt="JSONEachRow",
-            settings={**SETTINGS, **_ONE_BLOCK, "insert_deduplication_token": token},
-        )
+    def _insert(self, client: Client, table: str, columns: tuple[str, ...], data: bytes, fmt: str, token: str) -> None:
+        client.raw_insert(table, columns, data, fmt=fmt, settings={**_ONE_BLOCK, "insert_deduplication_token": token})
 
     def _connected(self) -> Client:
         """Raises `SinkUnavailable`."""

@@ -119,7 +119,7 @@ def test_refused_data_keep_the_connection(server: Server, sink: ClickHouseSink) 
 
 
 def test_a_batch_that_is_too_large_is_refused_before_anything_is_stored(server: Server) -> None:
-    sink = ClickHouseSink("http://h/db", Settings(), insert_bytes_max=5000, connector=server.connect)
+    sink = ClickHouseSink("http://h/db", Settings(), insert_bytes_max=4000, connector=server.connect)
     sink.write(Batch("one", [record()]))
     with pytest.raises(BatchRefused):
         sink.write(Batch("two", [record(), record()]))
