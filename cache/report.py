@@ -39,11 +39,11 @@ async def contents(tiers: Tiers) -> list[Group]:
 
 
 async def find(tiers: Tiers, name: str, at_most: int = 10) -> list[tuple[str, str, Entry]]:
-    """Tier, key and entry of what has `name` as its key, as the beginning of its key or of its request id."""
-    found = []
+    """Tier, key and entry of what has `name` as its key or request id; else of what has one that begins so."""
+    found: list[tuple[str, str, Entry]] = []
     async for tier, key, entry in tiers.scan():
-        if key.startswith(name) or entry.request_id.startswith(name):
+        if name in (key, entry.request_id):
+            return [(tier, key, entry)]
+        if len(found) < at_most and (key.startswith(name) or entry.request_id.startswith(name)):
             found.append((tier, key, entry))
-            if len(found) >= at_most:
-                break
     return found

@@ -105,6 +105,17 @@ def test_inspect_finds_a_reply_by_what_one_knows_of_it(data_dir: Path, name: str
     assert '"reply-3"' in shown
 
 
+def test_inspect_prefers_a_whole_request_id_to_the_beginning_of_another(tmp_path: Path) -> None:
+    async def fill() -> None:
+        disk = Disk(tmp_path / "cache", 1 << 30, tidy=False)
+        for number in range(20):
+            await disk.put(key(number), entry(number))
+        await disk.aclose()
+
+    asyncio.run(fill())
+    assert json.loads(run(tmp_path, "inspect", "req-1", "--json").stdout)["key"] == key(1)
+
+
 def test_inspect_shows_the_beginning_of_a_long_body(data_dir: Path) -> None:
     shown = run(data_dir, "inspect", key(4)).stdout
     assert len(shown) < 4000

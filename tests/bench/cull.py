@@ -1,0 +1,109 @@
+"""How long the event loop stands still while a full disk cache is culled: `python -m tests.bench.cull [GIGABYTES]`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from cache.disk import Disk
+from cache.packing import pack
+from cache.shelf import Shelf
+from tests.unit.cache.entries import entry, key
+
+SIZES = (2_000, 2_000, 2_000, 60_000)
+"""Of bodies: three in four are rows, the fourth is a file, which makes nearly all of the bytes."""
+SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """Of the event loop, in milliseconds: by how much a timer of one millisecond came late."""
+
+    p50_ms: float
+    p99_ms: float
+    worst_ms: float
+    over_5_ms: int
+    gets: int
+    evicted: int
+
+
+def fill(folder: Path, bytes_total: int) -> int:
+    """Returns how many entries it took."""
+    shelf = Shelf(folder, bytes_total * 2)
+    bodies = {size: entry(0, size=size) for size in SIZES}
+    number = written = 0
+    while written < bytes_total:
+        size = SIZES[number % len(SIZES)]
+        shelf.write(key(number), pack(key(number), bodies[size]), 0)
+        written += size
+        number += 1
+    shelf.close()
+    return number
+
+
+async def watch(disk: Disk | None, entries: int, seconds: float) -> Pauses:
+    """With gets of what is there and of what is not, as callers would have them; without a disk, only the timer."""
+    late: list[float] = []
+    stop = time.monotonic() + seconds
+    gets = 0
+
+    async def tick() -> None:
+        while time.monotonic() < stop:
+            begun = time.perf_counter()
+            await asyncio.sleep(0.001)
+            late.append((time.perf_counter() - begun - 0.001) * 1e3)
+
+    async def ask(step: int) -> None:
+        nonlocal gets
+        number = step
+        while disk is not None and time.monotonic() < stop:
+            number = (number * 7919 + step) % (2 * entries)
+            await disk.get(key(number))
+            gets += 1
+            await asyncio.sleep(0.005)
+
+    await asyncio.gather(tick(), *(ask(step) for step in range(1, 9)))
+    late.sort()
+    evicted = (await disk.stats()).evicted if disk is not None else 0
+    over = sum(one > 5 for one in late)
+    return Pauses(late[len(late) // 2], late[int(len(late) * 0.99)], late[-1], over, gets, evicted)
+
+
+def measure(folder: Path, bytes_total: int, seconds: float = SECONDS) -> dict[str, Pauses]:
+    """The loop alone, with a cache that needs no culling, and with one that is a fifth too large."""
+    entries = fill(folder, bytes_total)
+
+    async def with_disk(bytes_max: int) -> Pauses:
+        disk = Disk(folder, bytes_max)
+        await disk.get(key(0))
+        found = await watch(disk, entries, seconds)
+        await disk.aclose()
+        return found
+
+    runs: dict[str, Callable[[], object]] = {
+        "loop alone": lambda: watch(None, entries, seconds),
+        "disk cache": lambda: with_disk(bytes_total * 2),
+        "being culled": lambda: with_disk(int(bytes_total * 0.8)),
+    }
+    return {name: uvloop.run(run()) for name, run in runs.items()}  # type: ignore[arg-type]
+
+
+def main() -> None:
+    total = int(float(sys.argv[1] if len(sys.argv) > 1 else 2) * 1e9)
+    with tempfile.TemporaryDirectory(prefix="penstock-cull-") as folder:
+        for name, one in measure(Path(folder), total).items():
+            print(
+                f"{name:<14} p50 {one.p50_ms:6.2f} ms  p99 {one.p99_ms:6.2f} ms  worst {one.worst_ms:6.2f} ms"
+                f"  over 5 ms {one.over_5_ms:4}  gets {one.gets:6}  evicted {one.evicted:6}"
+            )
+
+
+if __name__ == "__main__":
+    main()
