@@ -38,7 +38,7 @@ def of_chat(document: Document) -> str:
     if isinstance(modalities, list) and "audio" in modalities:
         return "modalities: audio replies have ids that expire"
     for message in _dicts(document.get("messages")):
-        if isinstance(audio := message.get("audio"), dict) and "id" in audio:
+        if "audio" in message and isinstance(audio := message["audio"], dict) and "id" in audio:
             return "messages: an audio id expires"
         if isinstance(content := message.get("content"), list) and _remote(content):
             return "messages: what is at a URL may change"
