@@ -12,7 +12,9 @@ Chosen by measurement (256 dimensions, one core, random vectors; per search, at 
 
 Most partitions hold a few vectors (every conversation that goes on is one) and the largest some thousands, where
 comparing all costs less than a graph does, and neither building nor deleting costs anything. A partition is bounded
-accordingly.
+accordingly. With the file behind it a search looks first for what other workers added: 0.02 ms at 10 vectors, 0.04 at
+1,000, 1.1 at 10,000; 0.01 where there is nothing; the first one, which reads 10,000 vectors,
+22 ms. Adding one takes 0.9 ms.
 """
 
 from __future__ import annotations
