@@ -1,8 +1,8 @@
 """`SemanticIndex`: questions that were asked before in other words, and the keys of their replies.
 
 Of the pairs in `tests/bench/semantic.py` it finds, with the local model, so many that are the same (and so many that
-are not): at 0.85 46 % (17 %), at 0.90 29 % (3 %), at 0.92 24 % (2 %), at 0.94 18 % (1 %), at 0.96 12 % (0 %). The vectors
-alone would find as many of one kind as of the other (at 0.92 30 % and 29 %), which is why there is a guard.
+are not): at 0.85 46 % (17 %), at 0.90 29 % (3 %), at 0.92 24 % (2 %), at 0.94 18 % (1 %), at 0.96 12 % (0 %). The
+vectors alone find as many of one kind as of the other (at 0.92 30 % and 29 %), which is why there is a guard.
 """
 
 from __future__ import annotations
