@@ -249,7 +249,7 @@ def test_a_completion_told_and_put_together_again_is_itself(reply: dict[str, Any
 
 def test_fields_beside_the_tokens_of_a_completion_are_told_once() -> None:
     words = [f" word{n}" for n in range(12)]
-    odds = {"tokens": words, "token_logprobs": [-1.0] * 12, "top_logprobs": None, "of_another_server": [1, 2]}
+    odds = {"tokens": words, "token_logprobs": [-1.0] * 12, "top_logprobs": None, "of_another_server": [1] * 14}
     reply = completion("".join(words), logprobs=odds)
     assert len(told(reply, "completions")) > 3
     assert assemble("completions", b"".join(as_events("completions", reply, include_usage=True))) == reply
