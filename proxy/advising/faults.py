@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from .kinds import Kind, Sample, classify
-from .layout import VALUE_CHARACTERS, VALUES_MAX, Layout, Mark, Slot, last_static, marks_of
+from .layout import START, VALUE_CHARACTERS, VALUES_MAX, Layout, Mark, Slot, last_static, marks_of
 from .prompts import HEAD, SCHEMA, TOOL, Call, Pieces, common_prefix
 
 AFFECTED_SHARE: Final = 0.05
@@ -49,7 +49,7 @@ class Fault:
     examples: tuple[Example, ...]
 
 
-_ANY: Final[Mark] = (0, 0)
+_ANY: Final[Mark] = 0
 
 
 def faults_of(layout: Layout) -> list[Fault]:
@@ -65,7 +65,7 @@ def rewrite(layout: Layout, call: Call, changes: Iterable[tuple[str, Mark]]) -> 
     end = last_static(marks, layout.usual)
     kept: list[tuple[int, Mark]] = []
     moved: list[int] = []
-    after: Mark = (-1, 0)
+    after: Mark = START
     for number, mark in zip(call.numbers[: end + 1], marks[: end + 1], strict=True):
         if layout.is_static(mark):
             after = mark
@@ -91,10 +91,10 @@ def _with_tools(layout: Layout, kept: list[tuple[int, Mark]], *, every: bool) ->
     begin = next((index for index, one in enumerate(kept) if roles[one[0]] == TOOL), 0)
     begin = sum(roles[number] != TOOL for number, _ in kept[:begin])
     if every:
-        others = [one for one in sent if one[1][0] not in rank]
-        sent = [(number, (layout.pieces.norms[number], 0)) for number in layout.tools] + others
+        others = [one for one in sent if one[1] not in rank]
+        sent = [(number, layout.pieces.norms[number]) for number in layout.tools] + others
     else:
-        sent = sorted(sent, key=lambda one: rank.get(one[1][0], len(rank)))
+        sent = sorted(sent, key=lambda one: rank.get(one[1], len(rank)))
     return rest[:begin] + sent + rest[begin:]
 
 

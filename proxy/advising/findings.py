@@ -21,7 +21,7 @@ TITLES: Final[dict[Kind, str]] = {
     "variable_text": "Changing text stands before text that stays the same",
     "whitespace": "The same text comes with different blanks or line ends",
     "tool_order": "The same tools come in changing order",
-    "tool_keys": "The same tool definitions come with their JSON keys in changing order",
+    "tool_keys": "Tool definitions come with their JSON keys in changing order",
     "tool_changes": "A tool's definition differs from call to call",
     "tool_set": "The set of tools differs from call to call",
     "schema_changes": "The output schema differs from call to call",

@@ -25,8 +25,8 @@ START: Final = -1
 RESULT: Final = "tool"
 """The role of what a tool answered, which is never a part of the application's own prompt."""
 
-Mark = tuple[int, int]
-"""A norm and which occurrence of it in the prompt, from 0."""
+Mark = int
+"""A norm, and from the second time on in one prompt which time it is: `norm | times_before << 32`."""
 
 
 @dataclass(slots=True)
@@ -65,24 +65,31 @@ class Layout:
 
 def marks_of(call: Call, pieces: Pieces) -> list[Mark]:
     """A mark for each piece, static or not."""
-    seen: Counter[int] = Counter()
+    norms = [pieces.norms[number] for number in call.numbers]
+    if len(set(norms)) == len(norms):
+        return norms
+    seen: dict[int, int] = {}
     marks = []
-    for number in call.numbers:
-        norm = pieces.norms[number]
-        marks.append((norm, seen[norm]))
-        seen[norm] += 1
+    for norm in norms:
+        before = seen.get(norm, 0)
+        seen[norm] = before + 1
+        marks.append(norm | before << 32)
     return marks
 
 
 def lay_out(calls: Sequence[Call], pieces: Pieces) -> Layout:
     """Read the prompts of one application; two passes, memory by the number of different pieces."""
     frequency: Counter[Mark] = Counter()
-    wordings: dict[Mark, Counter[int]] = defaultdict(Counter)
+    together: Counter[tuple[Mark, int]] = Counter()
     for call in calls:
-        for number, mark in zip(call.numbers, marks_of(call, pieces), strict=True):
-            frequency[mark] += 1
-            if _can_stay(number, pieces):
-                wordings[mark][number] += 1
+        marks = marks_of(call, pieces)
+        frequency.update(marks)
+        together.update(zip(marks, call.numbers, strict=True))
+    wordings: dict[Mark, Counter[int]] = defaultdict(Counter)
+    for (mark, number), count in together.items():
+        if _can_stay(number, pieces):
+            wordings[mark][number] = count
+    del together
     least = STATIC_SHARE * len(calls)
     static = {mark for mark in wordings if frequency[mark] >= least}
     common = {mark for mark, count in frequency.items() if count >= least}
@@ -148,7 +155,7 @@ def _read(
     stays = tuple(mark for mark in marks[: end + 1] if mark in static)
     following = sum(pieces.tokens[number] for number, mark in zip(call.numbers, marks, strict=True) if mark in static)
     before = passed = position = 0
-    after: Mark = (START, 0)
+    after: Mark = START
     begun = -1
     for index in range(end + 1):
         mark, tokens = marks[index], pieces.tokens[call.numbers[index]]

@@ -75,7 +75,7 @@ def _facts(finding: Finding) -> Iterator[Text]:
         said.append(f"{finding.distinct:,} variants")
     said.append(f"{number(round(finding.tokens_per_day))} more tokens/day cached")
     said.append(f"confidence {finding.confidence}")
-    yield Text("  ·  ".join(said), "dim")
+    yield Text("  · ".join(fact.replace(" ", "\u00a0") for fact in said), "dim")
     if finding.joint:
         yield Text("Saves this only together with the other findings of this application.", "yellow")
 
@@ -95,7 +95,7 @@ def _examples(finding: Finding, width: int) -> RenderableType:
     table = Table.grid(padding=(0, 2), expand=True)
     for _ in finding.examples:
         table.add_column(ratio=1, overflow="fold")
-    table.add_row(*(Text(f"call {one.request_id[:12]}", "dim") for one in finding.examples))
+    table.add_row(*(Text(f"call {one.request_id}", "dim") for one in finding.examples))
     table.add_row(*(_example(one, width // 2 * 3) for one in finding.examples))
     return table
 
@@ -103,7 +103,7 @@ def _examples(finding: Finding, width: int) -> RenderableType:
 def _example(one: Example, room: int) -> Text:
     """What varies is underlined; the text around it gives way first."""
     varies = _shown(one.varies, max(20, room // 2)) or "(nothing)"
-    around = max(16, (room - len(varies)) // 2)
+    around = max(12, (room - len(varies) - 2) // 2)
     before, behind = one.before[-around:], one.behind[:around]
     return Text.assemble(
         ("…" if len(one.before) >= around else "", "dim"),
@@ -155,6 +155,7 @@ def _closing(advice: Advice) -> Iterator[Text]:
         "unknown cache": "go to a provider whose prompt cache is not known here",
         "no discount": "use a model that costs no less from the cache",
         "few": "are of applications with fewer than ten calls",
+        "unread": "were not read: too long together, or not understood",
     }
     for reason, count in advice.skipped.items():
         if count:

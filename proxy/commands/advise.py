@@ -42,19 +42,21 @@ _COLUMNS: Final = """
 
 def prompt_cache(query: Query, filters: Filters, limit: int, settings: Settings, now: datetime) -> Advice:
     """The advice on the newest `limit` calls. Raises `CommandFailed` with what to do when there is nothing to read."""
-    pages = _pages(_index(query, filters, limit))
+    index = _index(query, filters, limit)
     model = Tokenizer(Path(settings.server.data_dir, "tokenizer"))
     pieces = Pieces(partial(model.count, "gpt-4o"))
     calls: list[Call] = []
     try:
-        for rows in (_page(query, filters, page) for page in pages):
+        for rows in (_page(query, filters, page) for page in _pages(index)):
             calls += [call for row in rows if (call := call_of(row, pieces)) is not None]
     except Full:
-        pass  # the newest are read; what they say about a day is still true of the time that they span
+        pass  # the newest are read; what they say about a day is true of the time that they span
     if not calls:
         raise CommandFailed("None of the recorded prompts could be read.")
     window_s = max(HOUR_S, now.timestamp() - min(call.at for call in calls))
-    return advise(calls, pieces, Prices(settings.prices), window_s)
+    advice = advise(calls, pieces, Prices(settings.prices), window_s)
+    advice.skipped["unread"] = max(0, len(index) - len(calls))
+    return advice
 
 
 def _index(query: Query, filters: Filters, limit: int) -> list[Row]:
