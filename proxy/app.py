@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from cache.redis import RedisUnusable
-from cache.tiers import open_tiers
 from exporters.spool import SpoolWriter
 from exporters.trace_context import new_request_id
 
 from .background import Claims
+from .cache_endpoints import CacheEndpoints
+from .caching.opening import index_of, tiers_of
 from .chain import Stage, compose
 from .credentials import KeyRing
 from .endpoints import Lookup, Own
@@ -29,8 +27,6 @@ from .stages.forward import Forward, Route
 from .stages.limit import limit
 from .stages.record import Record
 from .stages.understand import understand
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -81,7 +77,9 @@ def build(
         on_disconnect=settings.server.on_disconnect,
         drain_timeout_s=settings.server.drain_timeout_s,
     )
-    cache = _cache(settings, forward) if settings.cache.enabled else None
+    folder = Path(settings.server.data_dir) / "cache"
+    tiers = tiers_of(settings.cache, folder) if settings.cache.enabled else None
+    cache = Cache(settings.cache, tiers, forward.choose, semantic=index_of(settings.cache, folder)) if tiers else None
     stages: list[Stage] = [
         record,
         *([authenticate(key_id)] if key_id else []),
@@ -94,6 +92,13 @@ def build(
         lookup=lookup,
         key_id=key_id,
         new_id=lambda: new_request_id(time.time_ns()),
+        cache=CacheEndpoints(
+            tiers=tiers,
+            key_id=KeyRing.of(settings.cache.keys).key_id if settings.cache.keys else None,
+            is_open=key_id is None,
+        )
+        if tiers
+        else None,
         ready=lambda: "shutting down" if server.draining else "" if spool.directory else "the spool cannot be written",
     )
     server = Server(
@@ -103,19 +108,3 @@ def build(
         monotonic=monotonic,
     )
     return App(server=server, record=record, forward=forward, spool=spool, claims=journal.claims, cache=cache)
-
-
-def _cache(settings: Settings, forward: Forward) -> Cache:
-    chosen = settings.cache
-    tiers = partial(
-        open_tiers,
-        directory=Path(settings.server.data_dir) / "cache",
-        memory_bytes_max=chosen.memory_bytes_max,
-        disk_bytes_max=chosen.disk_bytes_max,
-        redis_timeout_s=chosen.redis_timeout_s,
-    )
-    try:
-        return Cache(chosen, tiers(redis_url=chosen.redis), forward.choose)
-    except RedisUnusable as error:
-        _log.error("the cache does without Redis: %s", error)
-        return Cache(chosen, tiers(), forward.choose)

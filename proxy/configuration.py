@@ -9,7 +9,7 @@ callers are told, and would make Penstock its own upstream.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -126,10 +126,7 @@ class _Secrets:
 def _resolve(settings: Settings, secrets: _Secrets, source: str, *, only_store: bool) -> Settings:
     settings = msgspec.structs.replace(settings, store=_store(settings.store, secrets))
     if not only_store:
-        keys = tuple(
-            key.lower() if is_key_hash(key) else hash_key(secrets.header(f"server.keys[{index}]", key))
-            for index, key in enumerate(settings.server.keys)
-        )
+        keys = _hashes("server.keys", settings.server.keys, secrets)
         settings = msgspec.structs.replace(
             settings,
             server=msgspec.structs.replace(settings.server, keys=keys),
@@ -142,6 +139,13 @@ def _resolve(settings: Settings, secrets: _Secrets, source: str, *, only_store: 
     if secrets.missing:
         raise ConfigurationError([f"{source}: {line}" for line in secrets.missing])
     return settings
+
+
+def _hashes(name: str, keys: Iterable[str], secrets: _Secrets) -> tuple[str, ...]:
+    return tuple(
+        key.lower() if is_key_hash(key) else hash_key(secrets.header(f"{name}[{index}]", key))
+        for index, key in enumerate(keys)
+    )
 
 
 def _upstream(index: int, upstream: Upstream, secrets: _Secrets) -> Upstream:
@@ -169,6 +173,7 @@ def _cache(cache: Cache, secrets: _Secrets) -> Cache:
         cache,
         redis=_address("cache.redis", cache.redis, secrets),
         embeddings_key=secrets.header("cache.embeddings_key", key) if key else "",
+        keys=_hashes("cache.keys", cache.keys, secrets),
     )
 
 

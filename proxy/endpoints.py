@@ -13,6 +13,7 @@ import msgspec
 
 from exporters.record import CallRecord, Feedback
 
+from .cache_endpoints import CacheEndpoints
 from .entry import Journal
 from .errors import ClientFault, Overload, PenstockError
 from .exchange import Exchange
@@ -54,6 +55,8 @@ class Own:
     lookup: Lookup
     key_id: KeyId | None
     new_id: Callable[[], str]
+    cache: CacheEndpoints | None
+    """None when the cache is off."""
     ready: Callable[[], str]
     """"" when the worker takes calls, else the reason why not."""
 
@@ -68,6 +71,8 @@ class Own:
         if path in ("health", "ready"):
             _allow(exchange, "GET", "HEAD")
             return self._health() if path == "health" else self._ready()
+        if self.cache is not None and (path == "cache" or path.startswith("cache/")):
+            return await self.cache(exchange, path.removeprefix("cache"))
         if self.key_id is not None:
             check(exchange, self.key_id)
         if path == "feedback":
@@ -77,7 +82,8 @@ class Own:
             _allow(exchange, "GET", "HEAD")
             return await self._request(path.removeprefix("requests/"))
         raise ClientFault(
-            f"There is nothing at {exchange.path!r}. Below /penstock/ are health, ready, requests/ID and feedback.",
+            f"There is nothing at {exchange.path!r}. Below /penstock/ are health, ready, requests/ID, feedback and "
+            "cache.",
             code="not_found",
             status=404,
         )

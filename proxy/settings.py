@@ -237,6 +237,11 @@ class Cache(Section, frozen=True):
     """Model to ask there."""
     embeddings_key: str = ""
     """Its key, as `env:NAME` or `file:PATH`."""
+    keys: tuple[str, ...] = ()
+    """Keys that may see and purge everybody's replies at `/penstock/cache`, each as in `server.keys`.
+
+    After `load` all are `sha256:HEX`.
+    """
     rules: tuple[CacheRule, ...] = ()
 
 

@@ -40,9 +40,13 @@ def _server(settings: Settings) -> Iterator[str]:
         yield "server.host: write an address, 127.0.0.1 or 0.0.0.0 for instance"
     if not server.data_dir:
         yield "server.data_dir: write a directory"
-    for index, key in enumerate(server.keys):
+    yield from _keys("server.keys", server.keys)
+
+
+def _keys(name: str, keys: Iterable[str]) -> Iterator[str]:
+    for index, key in enumerate(keys):
         if not is_key_hash(key) and not is_reference(key):
-            yield f"server.keys[{index}]: write env:NAME, file:PATH or sha256: and the hash's 64 digits; {_NOT_HERE}"
+            yield f"{name}[{index}]: write env:NAME, file:PATH or sha256: and the hash's 64 digits; {_NOT_HERE}"
 
 
 def _upstreams(settings: Settings) -> Iterator[str]:
@@ -182,6 +186,7 @@ def _cache(cache: Cache) -> Iterator[str]:
             yield "cache.embeddings_model: say which model to ask at cache.embeddings_url"
     if cache.embeddings_key and not is_reference(cache.embeddings_key):
         yield f"cache.embeddings_key: write env:NAME or file:PATH; {_NOT_HERE}"
+    yield from _keys("cache.keys", cache.keys)
     for index, rule in enumerate(cache.rules):
         if not rule.models or not rule.paths:
             yield f'cache.rules[{index}]: fits nothing; write models = ["*"] and paths = ["*"] for all'

@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Final, NamedTuple, Protocol, cast
 
 from cache.entry import Entry
@@ -50,6 +50,9 @@ class Similar(Protocol):
         """Keys of replies and how like their questions are, the likest first."""
 
     def remember(self, partition: str, text: str, key: str) -> None: ...
+
+    def forget(self, key: str) -> None:
+        """The reply of `key` is gone."""
 
     async def aclose(self) -> None: ...
 
@@ -155,7 +158,7 @@ class Cache:
         if question is None or (question.obstacle and not control.force):
             return None
         fields = exchange.fields
-        whose = scope(
+        whose = _scope(
             key_id=exchange.key_id,
             authorization=b"\n".join([fields[name] for name in _CREDENTIALS if name in fields]) or None,
             organization=fields.get(b"openai-organization"),
@@ -216,7 +219,9 @@ class Cache:
         rest, text = asked
         for key, similarity in await self._semantic.find(ask.partition + "\n" + rest, text, ask.control.semantic):
             entry = await self._tiers.get(key)
-            if entry is not None and self._is_for(entry, exchange, ask.control):
+            if entry is None:
+                self._semantic.forget(key)
+            elif self._is_for(entry, exchange, ask.control):
                 return Stored(entry, similarity)
         return None
 
@@ -344,6 +349,9 @@ class Cache:
         if self._semantic is not None and ask.control.semantic is not None and (asked := ask.question.semantic()):
             rest, text = asked
             self._semantic.remember(ask.partition + "\n" + rest, text, ask.key)
+
+
+_scope = lru_cache(maxsize=1024)(scope)
 
 
 def _marked(reply: Reply, status: bytes) -> Reply:

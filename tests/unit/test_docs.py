@@ -48,7 +48,7 @@ def test_every_error_code_is_documented(code: str) -> None:
     assert f"`{code}`" in CONFIGURATION
 
 
-@pytest.mark.parametrize("name", ["health", "ready", "requests/{id}", "feedback"])
+@pytest.mark.parametrize("name", ["health", "ready", "requests/{id}", "feedback", "cache", "cache/{key}"])
 def test_every_endpoint_is_documented(name: str) -> None:
     assert f"/penstock/{name}`" in CONFIGURATION
 

@@ -416,3 +416,40 @@ async def test_embeddings(tmp_path: Path) -> None:
         records = await recorded(proxy, 2)
     assert (said, len(upstream.requests)) == (["miss", "hit"], 1)
     assert records[1].cost == 0.0
+
+
+# Similar questions
+
+
+def asking(text: str, **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": text}], **more}
+
+
+async def test_a_question_in_other_words_is_given_the_same_reply(tmp_path: Path) -> None:
+    cache = Cache(rules=(CacheRule(semantic=0.7),), memory_bytes_max=0)
+    async with serving(tmp_path, json_reply(answer("Paris.")), cache) as (upstream, proxy, client):
+        first = await ask(client, {}, **asking("What is the capital city of France?"))
+        stage = proxy.app.cache
+        assert stage is not None
+        assert stage._semantic is not None
+        async with asyncio.timeout(60):
+            while not stage._semantic.stats.added:
+                await asyncio.sleep(0.02)
+        alike = await ask(client, {}, **asking("Tell me the capital city of France."))
+        assert (alike.headers["x-penstock-cache"], len(upstream.requests)) == ("semantic", 1)
+        assert alike.json()["choices"][0]["message"]["content"] == "Paris."
+        assert 0.7 <= float(alike.headers["x-penstock-cache-similarity"]) <= 1
+        assert alike.headers["x-penstock-cache-request-id"] == first.headers["x-penstock-request-id"]
+        for other in (
+            asking("What is the capital city of Spain?"),
+            asking("Tell me the capital city of France.", temperature=0.2),
+            {"messages": [{"role": "user", "content": "Tell me the capital city of France."}]},
+        ):
+            assert (await ask(client, {}, **other)).headers["x-penstock-cache"] == "miss"
+        stranger = await ask(
+            client, {"authorization": "Bearer sk-two"}, **asking("Tell me the capital city of France, please.")
+        )
+        assert stranger.headers["x-penstock-cache"] == "miss"
+        records = await recorded(proxy, 5)
+    given = next(one for one in records if one.cache_status == "semantic")
+    assert (given.outcome, given.cost, set(given.savings)) == ("cached", 0.0, {"response_cache"})
