@@ -194,6 +194,13 @@ def test_runs_of_text_are_joined_only_where_nothing_else_changes() -> None:
     assert whole["choices"][0]["token_ids"] == [2]
 
 
+def test_the_same_token_twice_has_its_log_probability_twice() -> None:
+    odds = {"content": [replies.token("word ")], "refusal": None}
+    twice = [{**chunk(), "choices": [{**chunk()["choices"][0], "logprobs": odds}]}] * 2
+    whole = json.loads(as_reply("chat", sse([*twice, chunk(0, "stop")])) or b"")
+    assert whole["choices"][0]["logprobs"]["content"] == odds["content"] * 2
+
+
 def test_what_a_server_leaves_empty_later_is_kept() -> None:
     filtered = {"id": "", "object": "", "model": "", "created": 0, "choices": [{"index": 0, "finish_reason": None}]}
     begun = {**chunk(), "model": "m", "created": 7}
