@@ -214,6 +214,8 @@ def _ending(status: Any, incomplete: Any, types: list[Any]) -> tuple[str, ...]:
 
 def _error(error: Any, detail: Any, message: Any) -> tuple[str, str]:
     """OpenAI's envelope; and a bare text, or the envelopes of servers built on FastAPI, as far as they are text."""
+    if error is None and detail is None and message is None:
+        return "", ""
     if isinstance(error, dict):
         kind = text(error.get("code")) or text(error.get("type"))
         return kind, _blanked(error.get("message"))

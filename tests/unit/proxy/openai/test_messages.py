@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.openai.conversation import conversation, tools_of, tools_to_openai
 from proxy.openai.document import read, write
-from proxy.openai.messages import from_chat, to_openai
+from proxy.openai.messages import from_chat, from_chat_message, to_openai
 
 IMAGE = {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}}
 INLINE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO"}}
@@ -265,3 +266,17 @@ def test_tools() -> None:
     assert tools_to_openai([flat, *odd]) == [TOOL, *odd]
     assert tools_of({"functions": [TOOL["function"]]}) == [flat]
     assert tools_of({"tools": "x"}) == []
+
+
+@pytest.mark.parametrize("role", ["assistant", "tool"])
+@pytest.mark.parametrize("content", ["said", "", None, [{"type": "text", "text": "a"}], 1])
+@pytest.mark.parametrize("refusal", [None, "no", "", 0])
+@pytest.mark.parametrize("annotations", [[], [{"type": "url_citation"}], None])
+def test_the_ordinary_reply_is_written_as_every_other(role: str, content: Any, refusal: Any, annotations: Any) -> None:
+    reply = {"role": role, "content": content, "refusal": refusal, "annotations": annotations}
+    # One more field, and it is read with patience; the order counts, because the text is compared and stored.
+    patient = {name: value for name, value in from_chat_message({**reply, "more": 1}).items() if name != "more"}
+    quick = from_chat_message(reply)
+    if patient["parts"] and patient["parts"][0]["type"] == "openai.message":
+        del patient["parts"][0]["value"]["more"]
+    assert msgspec.json.encode(quick) == msgspec.json.encode(patient)
