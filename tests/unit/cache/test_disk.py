@@ -273,6 +273,17 @@ class TestShelf:
         assert all(shelf.read(key(number)) for number in range(3))
         shelf.close()
 
+    @pytest.mark.timeout(20)
+    def test_a_database_that_is_locked_keeps_nobody_waiting_who_opens_it(self, tmp_path: Path) -> None:
+        """diskcache itself would try for a minute, and hold up every other process that opens it meanwhile."""
+        Shelf(tmp_path, LIMIT).write(key(1), bytes(10), 0)
+        with contextlib.closing(sqlite3.connect(tmp_path / "replies" / "cache.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(ShelfFault, match="locked"):
+                Shelf(tmp_path, LIMIT).read(key(1))
+            other.execute("ROLLBACK")
+        assert Shelf(tmp_path, LIMIT).read(key(1)) == bytes(10)
+
     def test_only_text_and_bytes_go_in(self, tmp_path: Path) -> None:
         shelf = Shelf(tmp_path, LIMIT)
         with pytest.raises(TypeError):
