@@ -123,6 +123,9 @@ def test_workers_find_what_others_add(tmp_path: Path) -> None:
     one.put(PART, "k3", vector(1, 1), marks())
     assert keys(one, vector(0, 1), 0.9) == ["k2"]
     assert keys(other, vector(1, 1), 0.99) == ["k3"]
+    for number in range(5):
+        one.put(PART, f"n{number}", vector(-1, number), marks())
+        assert keys(other, vector(-1, number), 0.9)[0] == f"n{number}"
 
 
 def test_the_file_is_bounded_and_the_oldest_leave_it(tmp_path: Path) -> None:
@@ -139,16 +142,16 @@ def test_the_file_is_bounded_and_the_oldest_leave_it(tmp_path: Path) -> None:
 def test_the_memory_is_bounded(tmp_path: Path) -> None:
     wide = 256
     vectors = make(tmp_path / "v.db", memory_bytes_max=64 * 1024)
-    for partition in range(4):
+    for partition in range(8):
         for number in range(60):
             at = np.zeros(wide, dtype=np.float32)
             at[number] = 1
             vectors.put(b"p%d" % partition, f"k{partition}-{number}", at, marks())
             vectors.search(b"p%d" % partition, at, marks(), 0.9)
-    assert sum(held.size for held in vectors._partitions.values()) <= 2 * 64 * 1024
+    assert sum(held.size for held in vectors._partitions.values()) <= 64 * 1024
     newest = np.zeros(wide, dtype=np.float32)
     newest[59] = 1
-    assert keys(vectors, newest, 0.9, b"p3") == ["k3-59"]
+    assert keys(vectors, newest, 0.9, b"p7") == ["k7-59"]
 
 
 def test_a_file_that_is_no_database_is_replaced(tmp_path: Path) -> None:
