@@ -56,6 +56,8 @@ def _send(root: _Node, at: float, prompt: Sequence[int], pieces: Pieces, policy:
             index += shared
             if alive and (not ends_only or at - child.ended_at <= policy.lifetime_s):
                 found = index
+                if ends_only:
+                    child.ended_at = at  # what is read is kept as long again
         child.used_at = at
         node.latest = child
         node = child

@@ -113,6 +113,8 @@ def test_just_under_the_minimum() -> None:
 
 def test_far_under_the_minimum_is_no_finding() -> None:
     calls = below(40)
+    for call in calls:
+        call.model = "gpt-5"
     assert advice_on(calls, provider_reads(calls)).findings == []
 
 

@@ -55,7 +55,8 @@ def test_breakpoints_are_ends_of_earlier_prompts() -> None:
         pieces.add("system", word)
     policy = CachePolicy(1, 1, 10.0, "breakpoint")
     assert simulate([(0, [0, 1]), (1, [0, 2]), (2, [0, 1, 3]), (3, [0, 1, 3, 4])], pieces, policy) == [0, 0, 20, 30]
-    assert simulate([(0, [0, 1]), (20, [0, 1, 2])], pieces, policy) == [0, 0]
+    assert simulate([(0, [0, 1]), (8, [0, 1, 2]), (15, [0, 1, 3])], pieces, policy) == [0, 20, 20]
+    assert simulate([(0, [0, 1]), (11, [0, 1, 2]), (12, [0, 1, 3])], pieces, policy) == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
