@@ -2,70 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Final, NamedTuple, Protocol, cast
+from functools import partial
+from typing import NamedTuple, cast
 
 from cache.entry import Entry
-from cache.key import Question, scope
 from cache.tiers import Tiers
 
 from .. import settings
+from ..caching.asking import Ask, Asking
 from ..caching.control import Control, control_of
 from ..caching.flights import Flight, Listener, SharedBody
-from ..caching.serving import (
-    asks_for_stream,
-    asks_for_usage,
-    headers_to_keep,
-    hide_usage,
-    plain,
-    reply_of,
-    serves,
-)
+from ..caching.keeping import Keeper, Similar
+from ..caching.serving import asks_for_stream, asks_for_usage, hide_usage, reply_of, serves
 from ..chain import Handler
 from ..errors import ClientFault
 from ..exchange import Exchange
-from ..openai.coding import decode
-from ..openai.replay import complete
-from ..reply import BodyStream, RawHeaders, Reply
-
-_log = logging.getLogger(__name__)
-
-_DRAIN_S: Final = 2.0
-_TURNS_MAX: Final = 10_000
-"""Questions with variants whose turn is remembered."""
-_CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key")
-_MEANING: Final = (b"openai-beta", b"anthropic-beta", b"anthropic-version")
-"""Request headers that change what an upstream does."""
-
-
-class Similar(Protocol):
-    """Finds questions that were asked in other words. Never raises."""
-
-    async def find(self, partition: str, text: str, threshold: float) -> list[tuple[str, float]]:
-        """Keys of replies and how like their questions are, the likest first."""
-
-    def remember(self, partition: str, text: str, key: str) -> None: ...
-
-    def forget(self, key: str) -> None:
-        """The reply of `key` is gone."""
-
-    async def aclose(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Ask:
-    """A call that takes part, and under which name its reply is kept."""
-
-    control: Control
-    question: Question
-    key: str
-    partition: str
-    """Where replies to similar questions are looked for."""
+from ..reply import BodyStream, Reply
 
 
 class Stored(NamedTuple):
@@ -101,9 +55,9 @@ class Cache:
         self._choose = choose
         self._semantic = semantic
         self._clock = clock
-        self._shared_namespaces = frozenset(configured.shared_namespaces)
+        self._asking = Asking(configured.shared_namespaces)
+        self._keeper = Keeper(configured.entry_bytes_max, tiers, semantic, clock)
         self._flights: dict[tuple[object, ...], Flight[Stored | Fresh]] = {}
-        self._turns: OrderedDict[str, int] = OrderedDict()
 
     def __call__(self, exchange: Exchange, inner: Handler) -> Awaitable[Reply]:
         control = control_of(exchange, self._settings) if exchange.endpoint != "other" else None
@@ -111,7 +65,7 @@ class Cache:
 
     async def _answered(self, exchange: Exchange, inner: Handler, control: Control) -> Reply:
         self._choose(exchange)
-        ask = self._understood(exchange, control)
+        ask = self._asking(exchange, control)
         if ask is None or not (control.serve or control.keep):
             exchange.cache_status = "bypass"
             if control.only_if_cached:
@@ -138,50 +92,7 @@ class Cache:
 
     async def aclose(self) -> None:
         """Let what was kept reach the lower tiers, as far as a moment allows."""
-        if self._semantic is not None:
-            await self._semantic.aclose()
-        await self._tiers.drain(_DRAIN_S)
-        await self._tiers.aclose()
-
-    # What is asked
-
-    def _understood(self, exchange: Exchange, control: Control) -> _Ask | None:
-        """None for a call whose reply must not be given to anybody else."""
-        body = exchange.body.data or b""
-        if (coding := exchange.header(b"content-encoding")) is not None:
-            decoded = decode(body, coding.decode("latin-1"))
-            if decoded is None or decoded.broken or decoded.truncated:
-                return None
-            body = decoded.data
-        shared = control.namespace in self._shared_namespaces
-        question = Question.read(exchange.endpoint, body, shared=shared)
-        if question is None or (question.obstacle and not control.force):
-            return None
-        fields = exchange.fields
-        whose = _scope(
-            key_id=exchange.key_id,
-            authorization=b"\n".join([fields[name] for name in _CREDENTIALS if name in fields]) or None,
-            organization=fields.get(b"openai-organization"),
-            project=fields.get(b"openai-project"),
-            namespace=control.namespace,
-            shared=shared,
-        )
-        query = "\n".join([exchange.query, *(fields[name].decode("latin-1") for name in _MEANING if name in fields)])
-        key = question.key(scope=whose, upstream=exchange.upstream, provider=exchange.provider, query=query)
-        return _Ask(
-            control,
-            question,
-            self._in_turn(key, control.variants) if control.variants > 1 else key,
-            f"{whose}\n{exchange.upstream}\n{query}",
-        )
-
-    def _in_turn(self, key: str, variants: int) -> str:
-        turn = self._turns.pop(key, 0)
-        self._turns[key] = turn + 1
-        if len(self._turns) > _TURNS_MAX:
-            self._turns.popitem(last=False)
-        number = turn % variants
-        return f"{key}-{number}" if number else key
+        await self._keeper.aclose()
 
     # A kept reply
 
@@ -206,7 +117,7 @@ class Cache:
             reply.headers.append((b"x-penstock-cache-similarity", b"%.4f" % similarity))
         return reply
 
-    async def _stored(self, ask: _Ask, exchange: Exchange) -> Stored | None:
+    async def _stored(self, ask: Ask, exchange: Exchange) -> Stored | None:
         """The same question in the tiers below, or one that is similar enough."""
         entry = await self._tiers.get(ask.key)
         if entry is not None and self._is_for(entry, exchange, ask.control):
@@ -230,7 +141,7 @@ class Cache:
 
     # The upstream
 
-    async def _together(self, ask: _Ask, exchange: Exchange, inner: Handler) -> Reply:
+    async def _together(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
         """One call for all who ask this now."""
         name = (
             ask.key,
@@ -265,7 +176,7 @@ class Cache:
 
     async def _search(
         self,
-        ask: _Ask,
+        ask: Ask,
         exchange: Exchange,
         inner: Handler,
         close: Callable[[], object],
@@ -280,13 +191,13 @@ class Cache:
             if not isinstance(reply.body, bytes):
                 shared = self._shared(ask, exchange, reply, close, lambda: flight.members)
             else:
-                self._keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
+                self._keeper.keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
             return Fresh(reply, shared)
         finally:
             if shared is None:
                 close()
 
-    async def _alone(self, ask: _Ask, exchange: Exchange, inner: Handler) -> Reply:
+    async def _alone(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
         """Ask the upstream for this caller only; the reply is kept all the same."""
         exchange.cache_status = "miss"
         if ask.control.serve and not self._settings.coalesce:
@@ -295,16 +206,16 @@ class Cache:
                 return given
         reply = await inner(exchange)
         if isinstance(reply.body, bytes):
-            self._keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
+            self._keeper.keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
         else:
             reply.body = Listener(self._shared(ask, exchange, reply, _nothing, lambda: 1), _nothing)
         return _marked(reply, b"miss")
 
     def _shared(
-        self, ask: _Ask, exchange: Exchange, reply: Reply, close: Callable[[], object], members: Callable[[], int]
+        self, ask: Ask, exchange: Exchange, reply: Reply, close: Callable[[], object], members: Callable[[], int]
     ) -> SharedBody:
         def keep(body: bytes, *, ended: bool) -> None:
-            self._keep(ask, exchange, reply.status, reply.headers, body, ended=ended)
+            self._keeper.keep(ask, exchange, reply.status, reply.headers, body, ended=ended)
 
         return SharedBody(
             cast(BodyStream, reply.body),
@@ -313,45 +224,6 @@ class Cache:
             close=close,
             members=members,
         )
-
-    def _keep(
-        self, ask: _Ask, exchange: Exchange, status: int, headers: RawHeaders, body: bytes, *, ended: bool
-    ) -> None:
-        """Keep a reply that is whole. Never raises: the caller has it already."""
-        if not ask.control.keep or not 200 <= status < 300 or not (ended or asks_for_stream(exchange)):
-            return
-        try:
-            self._put(ask, exchange, headers, body)
-        except Exception:  # noqa: BLE001 - whatever it is, the call itself went well
-            _log.exception("a reply could not be kept")
-
-    def _put(self, ask: _Ask, exchange: Exchange, headers: RawHeaders, body: bytes) -> None:
-        data = plain(body, headers, self._settings.entry_bytes_max)
-        stream = asks_for_stream(exchange)
-        if data is None or not complete(exchange.endpoint, data, stream=stream):
-            return
-        now_ns, ttl_s = self._clock(), ask.control.ttl_s
-        entry = Entry(
-            request_id=exchange.request_id,
-            created_ns=now_ns,
-            expires_ns=now_ns + int(ttl_s * 1e9) if ttl_s else 0,
-            endpoint=exchange.endpoint,
-            upstream=exchange.upstream,
-            provider=exchange.provider,
-            model=exchange.call.model if exchange.call is not None else "",
-            namespace=ask.control.namespace,
-            stream=stream,
-            has_usage=exchange.usage_asked or asks_for_usage(exchange) or not stream,
-            headers=headers_to_keep(headers),
-            body=data,
-        )
-        self._tiers.put(ask.key, entry)
-        if self._semantic is not None and ask.control.semantic is not None and (asked := ask.question.semantic()):
-            rest, text = asked
-            self._semantic.remember(ask.partition + "\n" + rest, text, ask.key)
-
-
-_scope = lru_cache(maxsize=1024)(scope)
 
 
 def _marked(reply: Reply, status: bytes) -> Reply:
