@@ -106,6 +106,14 @@ async def test_what_is_no_vector_is_a_failure(address: Address, status: int, rep
     await embedder.aclose()
 
 
+async def test_a_reply_without_end_is_not_read(address: Address) -> None:
+    address.reply = b'{"data":[{"embedding":[1]}]}' + b" " * REPLY_BYTES_MAX
+    embedder = RemoteEmbedder(address.url, "small")
+    with pytest.raises(EmbeddingFailed, match="too much"):
+        await embedder.embed(["a"])
+    await embedder.aclose()
+
+
 async def test_while_it_fails_it_is_left_alone_and_then_tried_again(address: Address) -> None:
     clock = Clock()
     embedder = RemoteEmbedder(address.url, "small", pause=Pause(clock))
@@ -131,6 +139,8 @@ async def test_one_that_is_not_there_or_does_not_answer_is_a_failure(address: Ad
     with pytest.raises(EmbeddingFailed):
         await stalled.embed(["a"])
     for embedder in (nowhere, stalled):
+        with pytest.raises(EmbeddingSkipped, match="has just failed"):
+            await embedder.embed(["a"])
         await embedder.aclose()
         with pytest.raises(EmbeddingSkipped):
             await embedder.embed(["a"])
