@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -13,7 +14,7 @@ from exporters.redact import Redactor
 
 from .credentials import is_key_hash, is_reference
 from .metering.prices import known_providers, provider_of
-from .settings import Cache, Otlp, Settings, Upstream
+from .settings import Cache, CacheRule, Otlp, Settings, Upstream
 
 _CREDENTIAL_HEADER: Final = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
 _CREDENTIAL_VALUE: Final = re.compile(r"(bearer|basic|token)\s|(sk|pk)-", re.IGNORECASE)
@@ -211,6 +212,7 @@ def problems(settings: Settings) -> list[str]:
         _key_problems,
         _port_problems,
         _idle_settings,
+        _cache_problems,
     )
     return [line for check in checks for line in check(settings)]
 
@@ -277,3 +279,24 @@ def _idle_settings(settings: Settings) -> Iterator[str]:
         yield 'record.redact: has no effect without content = "redacted"'
     if settings.store.cluster and settings.store.clickhouse == "embedded":
         yield "store.cluster: has no effect on the embedded store"
+
+
+def _cache_problems(settings: Settings) -> Iterator[str]:
+    cache = settings.cache
+    if not cache.enabled:
+        return
+    if not (cache.memory_bytes_max or cache.disk_bytes_max or cache.redis):
+        yield "cache: has no tier, so nothing is kept; give memory_bytes_max, disk_bytes_max or redis"
+    if cache.redis and find_spec("redis") is None:
+        yield "cache.redis: the client library is not installed: pip install 'penstock[redis]'"
+    if not cache.embeddings_url and find_spec("wordllama") is None:
+        for index, rule in enumerate(cache.rules):
+            if rule.semantic is not None:
+                yield f"cache.rules[{index}].semantic: needs more than is installed: pip install 'penstock[semantic]'"
+    for index, rule in enumerate(cache.rules[:-1]):
+        if rule == CacheRule(cache=rule.cache, ttl_s=rule.ttl_s, namespace=rule.namespace, variants=rule.variants):
+            yield f"cache.rules[{index}]: fits every call, so the rules after it are never reached"
+            break
+    parts = urlsplit(cache.redis)
+    if parts.password and parts.scheme == "redis" and not is_loopback(parts.hostname or ""):
+        yield f"cache.redis: password and replies travel unencrypted to {parts.hostname}; use rediss://"

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..configuration import bind_problem, problems, without_secrets
-from ..settings import Settings, Upstream
+from ..settings import Cache, Settings, Upstream
 
 PROBE_TIMEOUT_S = 10.0
 
@@ -47,12 +47,26 @@ def understood(settings: Settings) -> Iterator[tuple[str, str]]:
         f"embedded, http://127.0.0.1:{shown.store.http_port or '(a free port)'}" if embedded else shown.store.clickhouse
     )
     yield "store", f"{where}, {shown.store.retention_days} days, content {shown.record.content}"
+    yield "cache", _cache(shown.cache)
     for otlp in shown.otlp:
         yield "spans", f"{otlp.endpoint} ({otlp.protocol}), content {otlp.content}"
     if shown.metrics.port:
         yield "metrics", f"http://{shown.metrics.host}:{shown.metrics.port}/metrics"
     for model, price in shown.prices.items():
         yield "price", f"{model}  in {price.input:g}  out {price.output:g}  USD per million tokens"
+
+
+def _cache(cache: Cache) -> str:
+    if not cache.enabled:
+        return "off"
+    tiers = [f"{size >> 20} MiB {where}" for size, where in _sizes(cache) if size]
+    tiers += [f"Redis at {cache.redis}"] if cache.redis else []
+    rules = f"{len(cache.rules)} rule{'s' if len(cache.rules) > 1 else ''}" if cache.rules else "only when asked"
+    return f"{', '.join(tiers) or 'no tier'}; {rules}"
+
+
+def _sizes(cache: Cache) -> tuple[tuple[int, str], ...]:
+    return (cache.memory_bytes_max, "in memory"), (cache.disk_bytes_max, "on disk")
 
 
 def oddities(settings: Settings, *, insecure: bool) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from cache.entry import Entry
 from cache.tiers import Tiers
@@ -20,6 +21,8 @@ from ..chain import Handler
 from ..errors import ClientFault
 from ..exchange import Exchange
 from ..reply import BodyStream, Reply
+
+_AT_ONCE_BYTES_MAX: Final = 512 * 1024
 
 
 class Stored(NamedTuple):
@@ -65,7 +68,10 @@ class Cache:
 
     async def _answered(self, exchange: Exchange, inner: Handler, control: Control) -> Reply:
         self._choose(exchange)
-        ask = self._asking(exchange, control)
+        if len(exchange.body.data or b"") <= _AT_ONCE_BYTES_MAX:
+            ask = self._asking(exchange, control)
+        else:  # To read a long question takes milliseconds, which are the other callers'.
+            ask = await asyncio.to_thread(self._asking, exchange, control)
         if ask is None or not (control.serve or control.keep):
             exchange.cache_status = "bypass"
             if control.only_if_cached:

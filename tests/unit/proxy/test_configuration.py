@@ -118,6 +118,14 @@ def test_the_command_line_comes_first(loader: Loader) -> None:
 
 
 REFUSED = [
+    ('[cache]\nredis = "localhost:6379"', "cache.redis: write an address such as redis://127.0.0.1:6379/0"),
+    ('[cache]\nredis = "redis://:secret@db/0"', "cache.redis: write the password as env:NAME or file:PATH"),
+    ('[cache]\nembeddings_url = "http://127.0.0.1/v1"', "cache.embeddings_model: say which model"),
+    ('[cache]\nembeddings_url = "nowhere"\nembeddings_model = "m"', "cache.embeddings_url: must begin with http"),
+    ('[cache]\nembeddings_key = "sk-1"', "cache.embeddings_key: write env:NAME or file:PATH"),
+    ('[cache]\nkeys = ["pk-1"]', "cache.keys[0]: write env:NAME, file:PATH or sha256:"),
+    ("[[cache.rules]]\npaths = []", "cache.rules[0]: fits nothing"),
+    ("[[cache.rules]]\nmodel = 1", "cache.rules[0].model: unknown key. Did you mean models?"),
     ("[server]\nprot = 1", "server.prot: unknown key. Did you mean port?"),
     ("[serv]\nport = 1", "serv: this version has no such section. Did you mean server?"),
     ("[batch]", "batch: this version has no such section. Did you mean cache?"),
@@ -261,6 +269,9 @@ UNLIKELY = [
     ("[server]\nport = 8123", "store.http_port: 8123 is also server.port"),
     ('[record]\nredact = ["a"]', "record.redact: has no effect without"),
     ('[store]\ncluster = "c"', "store.cluster: has no effect on the embedded store"),
+    ("[cache]\nmemory_bytes_max = 0\ndisk_bytes_max = 0", "cache: has no tier"),
+    ('[[cache.rules]]\n[[cache.rules]]\nmodels = ["x"]', "cache.rules[0]: fits every call"),
+    ('[cache]\nredis = "redis://:env:TEAM_KEY@db/0"', "cache.redis: password and replies travel unencrypted to db"),
 ]
 
 
