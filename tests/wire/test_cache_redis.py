@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,23 @@ class TestRedis(StoreContract):
             assert await client.keys() == [b"somebody:else"]
 
 
+Open = Callable[..., Redis]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Open]:
+    """Makes stores, and closes them also when the test fails: uvloop does not end while a connection is open."""
+    stores: list[Redis] = []
+
+    def make(*arguments: Any, **options: Any) -> Redis:
+        stores.append(Redis(*arguments, **options))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        await store.aclose()
+
+
 class Monotonic:
     """A clock that jumps over the pauses after a fault."""
 
@@ -150,9 +167,9 @@ async def until(store: Redis, monotonic: Monotonic, number: int) -> None:
     raise AssertionError("the store did not recover")
 
 
-async def test_a_server_that_is_killed_is_skipped_and_found_again_when_it_is_back(server: Server) -> None:
+async def test_a_server_that_is_killed_is_skipped_and_found_again_when_it_is_back(server: Server, opened: Open) -> None:
     monotonic = Monotonic()
-    store = Redis(server.url, 2.0, monotonic=monotonic)
+    store = opened(server.url, 2.0, monotonic=monotonic)
     await store.put(key(1), entry(1))
     assert await store.get(key(1)) is not None
     server.kill()
@@ -169,9 +186,9 @@ async def test_a_server_that_is_killed_is_skipped_and_found_again_when_it_is_bac
     await store.aclose()
 
 
-async def test_a_server_that_stands_still_costs_one_timeout_and_no_more(server: Server) -> None:
+async def test_a_server_that_stands_still_costs_one_timeout_and_no_more(server: Server, opened: Open) -> None:
     monotonic = Monotonic()
-    store = Redis(server.url, 0.05, monotonic=monotonic)
+    store = opened(server.url, 0.05, monotonic=monotonic)
     await until(store, monotonic, 1)
     failed = (await store.stats()).failed
     server.send(signal.SIGSTOP)
@@ -190,14 +207,14 @@ async def test_a_server_that_stands_still_costs_one_timeout_and_no_more(server: 
     await store.aclose()
 
 
-async def test_what_waits_for_a_server_that_stands_still_is_bounded(server: Server) -> None:
-    store = Redis(server.url, PATIENT_S)
+async def test_what_waits_for_a_server_that_stands_still_is_bounded(server: Server, opened: Open) -> None:
+    store = opened(server.url, PATIENT_S)
     server.send(signal.SIGSTOP)
     for number in range(100):
         store.offer(key(number), entry(number))
     assert (await store.stats()).skipped == 36
     await store.aclose()
-    other = Redis(server.url, PATIENT_S)
+    other = opened(server.url, PATIENT_S)
     for number in range(9):
         other.offer(key(number), entry(number, size=5_000_000))
     assert (await other.stats()).skipped == 3
@@ -205,8 +222,8 @@ async def test_what_waits_for_a_server_that_stands_still_is_bounded(server: Serv
     server.send(signal.SIGCONT)
 
 
-async def test_a_full_server_is_read_all_the_same(server: Server) -> None:
-    store = Redis(server.url, PATIENT_S)
+async def test_a_full_server_is_read_all_the_same(server: Server, opened: Open) -> None:
+    store = opened(server.url, PATIENT_S)
     await store.put(key(1), entry(1))
     async with connected(server.url) as client:
         await client.config_set("maxmemory", "1")
@@ -218,7 +235,7 @@ async def test_a_full_server_is_read_all_the_same(server: Server) -> None:
     await store.aclose()
 
 
-async def test_nobody_there_and_nonsense_are_misses(caplog: pytest.LogCaptureFixture) -> None:
+async def test_nobody_there_and_nonsense_are_misses(caplog: pytest.LogCaptureFixture, opened: Open) -> None:
     async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await writer.drain()
@@ -227,7 +244,7 @@ async def test_nobody_there_and_nonsense_are_misses(caplog: pytest.LogCaptureFix
     stranger = await asyncio.start_server(babble, "127.0.0.1", 0)
     port = stranger.sockets[0].getsockname()[1]
     for _ in range(2):
-        store = Redis(f"redis://:secret-word@127.0.0.1:{port}/0", 2.0)
+        store = opened(f"redis://:secret-word@127.0.0.1:{port}/0", 2.0)
         assert await store.get(key(1)) is None
         await store.put(key(1), entry(1))
         assert (await store.stats()).failed == 1
