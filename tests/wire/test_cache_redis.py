@@ -83,8 +83,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Any]:
     client = redis.asyncio.Redis.from_url(url)
-    yield client
-    await client.aclose()
+    try:
+        yield client
+    finally:
+        await client.aclose()
 
 
 @dataclass
