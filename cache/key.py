@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -79,6 +79,19 @@ _decoder = msgspec.json.Decoder(float_hook=_number)
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
+class Place(NamedTuple):
+    """All that a key is made of beside the question itself. Made by `place`."""
+
+    text: bytes
+    """JSON, so that what follows a line break cannot be taken for a part of it."""
+    provider: str
+
+
+def place(*, scope: str, endpoint: str, upstream: str, provider: str, query: str = "") -> Place:
+    """The arguments of `Question.key`."""
+    return Place(_encoder.encode([VERSION, scope, endpoint, upstream, provider, query]), provider)
+
+
 class Question:
     """A request body that was parsed once."""
 
@@ -119,11 +132,16 @@ class Question:
         `scope` is made by `scope`; `query` holds what else of the request decides what the upstream does, beta headers
         too.
         """
+        return self.at(place(scope=scope, endpoint=self.endpoint, upstream=upstream, provider=provider, query=query))
+
+    def at(self, where: Place) -> str:
+        """`key`, for those who ask many questions at one place."""
         fields = self._defaultable
-        if provider == "openai" and fields:
+        if where.provider == "openai" and fields:
             defaults = _OPENAI_DEFAULTS[self.endpoint]
             fields = {k: v for k, v in fields.items() if not _same(v, defaults.get(k, _ABSENT))}
-        return _digest([VERSION, scope, self.endpoint, upstream, provider, query, fields], self._canonical)
+        text = b"\n".join((where.text, _encoder.encode(fields) if fields else b"{}", self._canonical))
+        return hashlib.sha256(text, usedforsecurity=False).hexdigest()
 
     def semantic(self) -> tuple[str, str] | None:
         """A digest of all that must be equal, and the text that need only be alike: the user's last turn.

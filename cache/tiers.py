@@ -37,6 +37,11 @@ class Tiers:
         self._recent: list[tuple[int, Selection]] = []
         self._below = disk is not None or redis is not None
 
+    @property
+    def has_lower(self) -> bool:
+        """`get` may find what `peek` did not."""
+        return self._below
+
     def peek(self, key: str) -> Entry | None:
         """What the memory of this worker has, at once."""
         return None if self._memory is None else self._memory.peek(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -119,6 +120,8 @@ class Exchange:
     """hit, semantic, coalesced, miss or bypass; "" for a call that the cache has nothing to do with."""
     settle: Settle | None = None
     """Called once, before the record is written: who pays for a call that several share may change until then."""
+    departed: Callable[[], bool] | None = None
+    """Called when the caller hangs up: True when the call must go on all the same, for others."""
 
     # forward
     upstream: str = ""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
-from cache.key import Question, scope
+from cache.key import Place, Question, place, scope
 
 from ..exchange import Exchange
 from ..openai.coding import decode
@@ -20,7 +19,11 @@ _CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-
 _MEANING: Final = (b"openai-beta", b"anthropic-beta", b"anthropic-version")
 """Request headers that change what an upstream does."""
 
-_scope = lru_cache(maxsize=1024)(scope)
+_SELDOM: Final = frozenset({*_CREDENTIALS[1:], *_MEANING, b"openai-organization", b"openai-project"})
+_PLACES_MAX: Final = 1000
+_REPEATED_MAX: Final = 500
+_REPEATED_BYTES_MAX: Final = 16 * 1024
+"""Of a question that is remembered byte for byte: 8 MB of them at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Ask:
     key: str
     partition: str
     """Where replies to similar questions are looked for."""
+    place: Place
 
 
 class Asking:
@@ -40,36 +44,63 @@ class Asking:
     def __init__(self, shared_namespaces: Iterable[str]) -> None:
         self._shared_namespaces = frozenset(shared_namespaces)
         self._turns: OrderedDict[str, int] = OrderedDict()
+        self._repeated: dict[tuple[bytes, int, int], tuple[Ask, Place, Control]] = {}
+        self._places: dict[tuple[object, ...], tuple[str, Place]] = {}
 
     def __call__(self, exchange: Exchange, control: Control) -> Ask | None:
         """None for a call whose reply must not be given to anybody else."""
         body = exchange.body.data or b""
+        shared = control.namespace in self._shared_namespaces
+        partition, where = self._place(exchange, control.namespace, shared)
+        if self._repeated:
+            known = self._repeated.get((body, id(where), id(control)))
+            if known is not None:
+                return known[0]
         if (coding := exchange.header(b"content-encoding")) is not None:
             decoded = decode(body, coding.decode("latin-1"))
             if decoded is None or decoded.broken or decoded.truncated:
                 return None
             body = decoded.data
-        shared = control.namespace in self._shared_namespaces
         question = Question.read(exchange.endpoint, body, shared=shared)
         if question is None or (question.obstacle and not control.force):
             return None
+        key = question.at(where)
+        if control.variants > 1:
+            key = self._in_turn(key, control.variants)
+        return Ask(control, question, key, partition, where)
+
+    def repeated(self, exchange: Exchange, ask: Ask) -> None:
+        """A kept reply was given: remember the question byte for byte, as it is likely to be asked again."""
+        body = exchange.body.data or b""
+        name = (body, id(ask.place), id(ask.control))
+        if name in self._repeated or len(body) > _REPEATED_BYTES_MAX:
+            return
+        if ask.control.variants > 1 or exchange.header(b"content-encoding") is not None:
+            return
+        if len(self._repeated) >= _REPEATED_MAX:
+            self._repeated.clear()
+        # What the ids stand for is kept with them, or they would one day stand for something else.
+        self._repeated[name] = ask, ask.place, ask.control
+
+    def _place(self, exchange: Exchange, namespace: str, shared: bool) -> tuple[str, Place]:
+        """Whose question it is, and to whom. Most callers ask many, so it is remembered for those who say little."""
         fields = exchange.fields
-        whose = _scope(
-            key_id=exchange.key_id,
-            authorization=b"\n".join([fields[name] for name in _CREDENTIALS if name in fields]) or None,
-            organization=fields.get(b"openai-organization"),
-            project=fields.get(b"openai-project"),
-            namespace=control.namespace,
-            shared=shared,
+        if not _SELDOM.isdisjoint(fields):
+            return _place_of(exchange, fields, namespace, shared)
+        name = (
+            exchange.key_id,
+            fields.get(b"authorization"),
+            namespace,
+            exchange.endpoint,
+            exchange.upstream,
+            exchange.query,
         )
-        query = "\n".join([exchange.query, *(fields[name].decode("latin-1") for name in _MEANING if name in fields)])
-        key = question.key(scope=whose, upstream=exchange.upstream, provider=exchange.provider, query=query)
-        return Ask(
-            control,
-            question,
-            self._in_turn(key, control.variants) if control.variants > 1 else key,
-            f"{whose}\n{exchange.upstream}\n{query}",
-        )
+        found = self._places.get(name)
+        if found is None:
+            if len(self._places) >= _PLACES_MAX:
+                self._places.clear()
+            found = self._places[name] = _place_of(exchange, fields, namespace, shared)
+        return found
 
     def _in_turn(self, key: str, variants: int) -> str:
         turn = self._turns.pop(key, 0)
@@ -78,3 +109,23 @@ class Asking:
             self._turns.popitem(last=False)
         number = turn % variants
         return f"{key}-{number}" if number else key
+
+
+def _place_of(exchange: Exchange, fields: Mapping[bytes, bytes], namespace: str, shared: bool) -> tuple[str, Place]:
+    whose = scope(
+        key_id=exchange.key_id,
+        authorization=b"\n".join([fields[name] for name in _CREDENTIALS if name in fields]) or None,
+        organization=fields.get(b"openai-organization"),
+        project=fields.get(b"openai-project"),
+        namespace=namespace,
+        shared=shared,
+    )
+    query = "\n".join([exchange.query, *(fields[name].decode("latin-1") for name in _MEANING if name in fields)])
+    where = place(
+        scope=whose,
+        endpoint=exchange.endpoint,
+        upstream=exchange.upstream,
+        provider=exchange.provider,
+        query=query,
+    )
+    return f"{whose}\n{exchange.upstream}\n{query}", where

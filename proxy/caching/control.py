@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
@@ -13,6 +12,7 @@ from ..settings import Cache, CacheRule
 
 VARIANTS_MAX: Final = 100
 _NAMESPACE_CHARS_MAX: Final = 128
+_KNOWN_MAX: Final = 1000
 _MODES: Final = ("on", "off", "refresh")
 
 
@@ -37,18 +37,45 @@ class Control:
     """Also for what depends on the provider's state."""
 
 
-def control_of(exchange: Exchange, settings: Cache) -> Control | None:
-    """None when the cache has nothing to do with this call. Raises `ClientFault` for headers that cannot be meant.
+class Controls:
+    """From exchanges to what they want. What was understood of headers once is not understood again."""
 
-    `Cache-Control` (RFC 9111, section 5.2.1) bounds what the cache may do for a call that takes part; alone it asks for
-    nothing, but for `only-if-cached`, which no other reading would obey.
-    """
-    fields = exchange.fields
-    said = fields.get(b"cache-control")
-    asked = fields.get(b"x-penstock-cache")
-    if asked is None and said is None and not settings.rules:
-        return None
-    rule = _rule_for(exchange, settings.rules)
+    def __init__(self, settings: Cache) -> None:
+        self._settings = settings
+        self._known: dict[tuple[object, ...], Control | None] = {}
+
+    def __call__(self, exchange: Exchange) -> Control | None:
+        """None when the cache has nothing to do with this call. Raises `ClientFault` for what cannot be meant.
+
+        `Cache-Control` (RFC 9111, section 5.2.1) bounds what the cache may do for a call that takes part; alone it asks
+        for nothing, but for `only-if-cached`, which no other reading would obey.
+        """
+        fields = exchange.fields
+        said = fields.get(b"cache-control")
+        asked = fields.get(b"x-penstock-cache")
+        rules = self._settings.rules
+        if asked is None and said is None and not rules:
+            return None
+        rule = next((one for one in rules if _fits(one, exchange)), None) if rules else None
+        namespace, variants = fields.get(b"x-penstock-cache-namespace"), fields.get(b"x-penstock-cache-variants")
+        name = (asked, said, namespace, variants, id(rule))
+        if name in self._known:
+            return self._known[name]
+        control = _control(asked, said, namespace, variants, rule, self._settings.ttl_s)
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        self._known[name] = control
+        return control
+
+
+def _control(
+    asked: bytes | None,
+    said: bytes | None,
+    namespace: bytes | None,
+    variants: bytes | None,
+    rule: CacheRule | None,
+    ttl_s: float,
+) -> Control | None:
     mode = _mode(asked) if asked is not None else rule.cache if rule is not None else "off"
     directives = _directives(said) if said is not None else {}
     only_if_cached = "only-if-cached" in directives
@@ -60,16 +87,12 @@ def control_of(exchange: Exchange, settings: Cache) -> Control | None:
         keep=mode != "off" and not no_store,
         max_age_s=_max_age_s(directives.get("max-age")),
         only_if_cached=only_if_cached,
-        namespace=_namespace(fields.get(b"x-penstock-cache-namespace")) or (rule.namespace if rule else ""),
-        variants=_variants(fields.get(b"x-penstock-cache-variants")) or (rule.variants if rule else 1),
-        ttl_s=rule.ttl_s if rule is not None and rule.ttl_s is not None else settings.ttl_s,
+        namespace=_namespace(namespace) or (rule.namespace if rule else ""),
+        variants=_variants(variants) or (rule.variants if rule else 1),
+        ttl_s=rule.ttl_s if rule is not None and rule.ttl_s is not None else ttl_s,
         semantic=rule.semantic if rule is not None else None,
         force=rule is not None and rule.force,
     )
-
-
-def _rule_for(exchange: Exchange, rules: Sequence[CacheRule]) -> CacheRule | None:
-    return next((rule for rule in rules if _fits(rule, exchange)), None)
 
 
 def _fits(rule: CacheRule, exchange: Exchange) -> bool:

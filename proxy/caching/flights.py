@@ -7,59 +7,92 @@ cancelled when the last one has left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import PenstockError
 from ..exchange import Exchange
 from ..reply import BodyStream
 
 Found = TypeVar("Found")
-_END_WITHIN_S: Final = 1.0
 
 
 class Flight(Generic[Found]):
-    """One search for an answer, and all who wait for it.
+    """One search for an answer, and all who wait for it. Made by its first member, in whose task the search runs.
 
-    The first member pays: its record has the cost. When it leaves before the end, the next one pays.
+    A member that leaves takes nothing with it: while others wait, the first one's task stays until the search is over.
+    The first member pays, as its record has the cost; when it leaves before the end, the next one pays.
     """
 
-    def __init__(
-        self,
-        search: Callable[[Flight[Found]], Coroutine[Any, Any, Found]],
-        payer: Exchange,
-        discard: Callable[[Found], None],
-    ) -> None:
-        """`discard` is given what was found when everybody had left by then."""
+    def __init__(self, leader: Exchange, close: Callable[[], object], discard: Callable[[Found], None]) -> None:
+        """`close` is called when nobody may join any more, `discard` is given what nobody wants in the end."""
+        self._close = close
         self._discard = discard
-        self._members: dict[str, Exchange] = {}
-        self._unsettled: dict[str, Exchange] = {}
-        self._payer = payer
-        self._task = asyncio.ensure_future(search(self))
+        self._leader = self._payer = leader
+        self._members = {leader.request_id: leader}
+        self._unsettled = {leader.request_id: leader}
+        self._waiting: dict[str, asyncio.Future[Found]] = {}
+        self._task: asyncio.Task[Any] | None = None
+        self._found: Found | None = None
+        leader.settle = self._settle
+        leader.departed = self._departed
 
     @property
     def members(self) -> int:
         return len(self._members)
 
-    async def found(self, exchange: Exchange) -> Found:
-        """What was found, for all alike; raises what the search raised. A member that is cancelled has left."""
+    async def lead(self, search: Awaitable[Found]) -> Found:
+        """What was found; raises what the search raises. Cancelled when the leader left and the others heard of it."""
+        self._task = asyncio.current_task()
+        try:
+            found = await search
+        except BaseException as error:
+            self._close()
+            self._end(error)
+            raise
+        finally:
+            self._leader.departed = None
+        self._found = found
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result(found)
+        if self._leader.request_id not in self._members:
+            self._discard_unwanted(found)
+            raise asyncio.CancelledError
+        return found
+
+    async def follow(self, exchange: Exchange) -> Found:
+        """The same for everybody else. One who is cancelled has left."""
         name = exchange.request_id
         self._members[name] = self._unsettled[name] = exchange
         exchange.settle = self._settle
+        landed = self._found
+        if landed is not None:
+            return landed
+        waiting: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+        self._waiting[name] = waiting
         try:
-            return await asyncio.shield(self._task)
+            return await waiting
         except asyncio.CancelledError:
             self._settle(exchange, abandoned=True)
             self.leave(exchange)
-            if not self._members:  # so that what the search knows of its end is in the record
-                await asyncio.wait([self._task], timeout=_END_WITHIN_S)
+            self._discard_unwanted(self._found)
             raise
 
     def leave(self, exchange: Exchange) -> None:
         """This member wants nothing more of the answer. Safe to call again."""
-        if self._members.pop(exchange.request_id, None) is not None and not self._members:
+        self._members.pop(exchange.request_id, None)
+        if not self._members and self._leader.departed is not None and self._task is not None:
+            self._close()
             self._task.cancel()
-            self._task.add_done_callback(self._unwanted)
+
+    def _departed(self) -> bool:
+        """The leader's caller hung up. True when its task must go on, for the others."""
+        self._settle(self._leader, abandoned=True)
+        self._members.pop(self._leader.request_id, None)
+        if not self._members:
+            self._close()
+        return bool(self._members)
 
     def _settle(self, exchange: Exchange, *, abandoned: bool) -> None:
         """The record of `exchange` is about to be written. Somebody else pays for what it did not take to its end."""
@@ -69,9 +102,18 @@ class Flight(Generic[Found]):
             self._payer = heir
             heir.cache_status, exchange.cache_status = exchange.cache_status, heir.cache_status
 
-    def _unwanted(self, task: asyncio.Future[Found]) -> None:
-        if not task.cancelled() and task.exception() is None and not self._members:
-            self._discard(task.result())
+    def _end(self, error: BaseException) -> None:
+        for waiting in self._waiting.values():
+            if waiting.done():
+                continue
+            if isinstance(error, asyncio.CancelledError):
+                waiting.cancel()
+            else:
+                waiting.set_exception(error)
+
+    def _discard_unwanted(self, found: Found | None) -> None:
+        if found is not None and not self._members:
+            self._discard(found)
 
 
 class Kept(Protocol):

@@ -84,7 +84,8 @@ class Keeper:
             return None
 
     def _judged(self, ask: Ask, exchange: Exchange, headers: RawHeaders, body: bytes) -> Entry | None:
-        data = plain(body, headers, self._bytes_max)
+        kept, coding = headers_to_keep(headers)
+        data = plain(body, coding, self._bytes_max)
         stream = asks_for_stream(exchange)
         if data is None or not complete(exchange.endpoint, data, stream=stream):
             return None
@@ -100,7 +101,7 @@ class Keeper:
             namespace=ask.control.namespace,
             stream=stream,
             has_usage=exchange.usage_asked or asks_for_usage(exchange) or not stream,
-            headers=headers_to_keep(headers),
+            headers=kept,
             body=data,
         )
 

@@ -63,13 +63,20 @@ def _headers(entry: Entry, media_type: tuple[bytes, bytes]) -> RawHeaders:
     return kept if same and own else [media_type, *kept]
 
 
-def headers_to_keep(headers: RawHeaders) -> RawHeaders:
-    return [(name, value) for name, value in headers if name.lower() in _GO_WITH_THE_BODY]
+def headers_to_keep(headers: RawHeaders) -> tuple[RawHeaders, bytes]:
+    """Those that go with the body, and its content coding."""
+    kept, coding = [], b""
+    for pair in headers:
+        name = pair[0].lower()
+        if name in _GO_WITH_THE_BODY:
+            kept.append(pair)
+        elif name == b"content-encoding":
+            coding = pair[1]
+    return kept, coding
 
 
-def plain(body: bytes, headers: RawHeaders, bytes_max: int) -> bytes | None:
+def plain(body: bytes, coding: bytes, bytes_max: int) -> bytes | None:
     """The body without its content coding; None when that cannot be had, or is longer than `bytes_max`."""
-    coding = header(headers, b"content-encoding")
     if not coding:
         return body if len(body) <= bytes_max else None
     decoded = decode(body, coding.decode("latin-1"), bytes_max)

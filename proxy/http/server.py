@@ -62,12 +62,15 @@ class Server(web.Server):
         self.open = 0
         """Exchanges being served now."""
         self._idle: asyncio.Event | None = None
+        self._outliving: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> RequestHandler:
         return _Connection(self, loop=self._loop, **self._kwargs)
 
     async def _serve(self, request: web.BaseRequest) -> Sent:
         exchange = self._exchange(request)
+        connection = cast(_Connection, request.protocol)
+        connection.exchange = exchange
         self.open += 1
         try:
             handler = self._own if exchange.path.startswith("/penstock/") else self._handler
@@ -76,9 +79,22 @@ class Server(web.Server):
         except ClientGone:
             return Sent(keep_alive=False)
         finally:
+            connection.exchange = None
             self.open -= 1
             if not self.open and self._idle is not None:
                 self._idle.set()
+
+    def outlive(self, task: asyncio.Task[None]) -> None:
+        """Let the handler of a connection that is gone go on: others wait for what it does."""
+        self._outliving.add(task)
+        task.add_done_callback(self._outliving.discard)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        await super().shutdown(timeout)
+        if self._outliving:
+            for task in self._outliving:
+                task.cancel()
+            await asyncio.wait(self._outliving, timeout=timeout)
 
     async def idle(self) -> None:
         """Return when no exchange is open."""
@@ -157,15 +173,23 @@ class _Refusal:
 class _Connection(RequestHandler):
     """Answers what aiohttp's parser refuses, and defects of ours, in OpenAI's envelope."""
 
-    __slots__ = ("_silence",)
+    __slots__ = ("_silence", "exchange")
+
+    exchange: Exchange | None
+    """Being served now."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.exchange = None
         limits = cast(Server, self._manager).limits
         self._silence = self._loop.call_later(limits.head_s, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._silence.cancel()
+        exchange, task = self.exchange, self._task_handler
+        if exchange is not None and exchange.departed is not None and exchange.departed() and task is not None:
+            cast(Server, self._manager).outlive(task)
+            self._task_handler = None  # or aiohttp would cancel it
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

@@ -13,7 +13,7 @@ from cache.tiers import Tiers
 
 from .. import settings
 from ..caching.asking import Ask, Asking
-from ..caching.control import Control, control_of
+from ..caching.control import Control, Controls
 from ..caching.flights import Flight, Listener, SharedBody
 from ..caching.keeping import Keeper, Similar
 from ..caching.serving import asks_for_stream, asks_for_usage, hide_usage, reply_of, serves
@@ -58,12 +58,13 @@ class Cache:
         self._choose = choose
         self._semantic = semantic
         self._clock = clock
+        self._controls = Controls(configured)
         self._asking = Asking(configured.shared_namespaces)
         self._keeper = Keeper(configured.entry_bytes_max, tiers, semantic, clock)
         self._flights: dict[tuple[object, ...], Flight[Stored | Fresh]] = {}
 
     def __call__(self, exchange: Exchange, inner: Handler) -> Awaitable[Reply]:
-        control = control_of(exchange, self._settings) if exchange.endpoint != "other" else None
+        control = self._controls(exchange) if exchange.endpoint != "other" else None
         return inner(exchange) if control is None else self._answered(exchange, inner, control)
 
     async def _answered(self, exchange: Exchange, inner: Handler, control: Control) -> Reply:
@@ -80,6 +81,7 @@ class Cache:
         if control.serve:
             entry = self._tiers.peek(ask.key)
             if entry is not None and (reply := self._given(entry, exchange, control)) is not None:
+                self._asking.repeated(exchange, ask)
                 return reply
         exchange.cache_status = "miss"
         if control.only_if_cached:
@@ -123,6 +125,10 @@ class Cache:
             reply.headers.append((b"x-penstock-cache-similarity", b"%.4f" % similarity))
         return reply
 
+    def _has_more(self, ask: Ask) -> bool:
+        """Than what is in the memory of this worker."""
+        return self._tiers.has_lower or (self._semantic is not None and ask.control.semantic is not None)
+
     async def _stored(self, ask: Ask, exchange: Exchange) -> Stored | None:
         """The same question in the tiers below, or one that is similar enough."""
         entry = await self._tiers.get(ask.key)
@@ -149,22 +155,25 @@ class Cache:
 
     async def _together(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
         """One call for all who ask this now."""
+        control = ask.control
         name = (
             ask.key,
-            ask.control,
+            control.max_age_s,
+            control.keep,
+            control.semantic,
             asks_for_stream(exchange),
             asks_for_usage(exchange),
-            exchange.header(b"accept-encoding"),
+            exchange.fields.get(b"accept-encoding"),
         )
         flight = self._flights.get(name)
         joins = flight is not None
         if flight is None:
             close = partial(self._flights.pop, name, None)
-            flight = Flight(partial(self._search, ask, exchange, inner, close), exchange, _discard)
-            self._flights[name] = flight
+            flight = self._flights[name] = Flight(exchange, close, _discard)
+            found = await flight.lead(self._search(ask, exchange, inner, close, flight))
         else:
             exchange.cache_status = "coalesced"
-        found = await flight.found(exchange)
+            found = await flight.follow(exchange)
         if isinstance(found, Stored):
             exchange.settle = None
             flight.leave(exchange)
@@ -190,7 +199,7 @@ class Cache:
     ) -> Stored | Fresh:
         shared = None
         try:
-            stored = await self._stored(ask, exchange)
+            stored = await self._stored(ask, exchange) if self._has_more(ask) else None
             if stored is not None:
                 return stored
             reply = await inner(exchange)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.caching.control import Control, control_of
+from proxy.caching.control import Control, Controls
 from proxy.errors import ClientFault
 from proxy.openai.call import Call
 from proxy.settings import Cache, CacheRule
@@ -17,7 +17,7 @@ EVERYTHING = Cache(ttl_s=60, rules=(CacheRule(),))
 
 
 def control(settings: Cache = NONE, **headers: str) -> Control | None:
-    return control_of(exchange(**headers), settings)
+    return Controls(settings)(exchange(**headers))
 
 
 def test_nothing_is_done_unasked() -> None:
@@ -130,4 +130,6 @@ def test_the_first_rule_that_fits_decides(
 ) -> None:
     made = exchange(path=path, call=call)
     made.tags = tags
-    assert control_of(made, RULES) == expected
+    controls = Controls(RULES)
+    assert controls(made) == expected
+    assert controls(made) is controls(made)

@@ -160,125 +160,164 @@ async def read_all_but_close(listener: Listener) -> bytes:
 
 
 class Search:
+    """A search that is told when to find what."""
+
     def __init__(self) -> None:
         self.result: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.begun = 0
         self.cancelled = False
         self.discarded: list[str] = []
+        self.closes = 0
+        self.flight: Flight[str] | None = None
+        self.tasks: dict[str, asyncio.Task[str]] = {}
 
-    async def __call__(self, flight: Flight[str]) -> str:
-        self.begun += 1
+    async def run(self) -> str:
         try:
             return await self.result
         except asyncio.CancelledError:
             self.cancelled = True
             raise
 
+    def close(self) -> None:
+        self.closes += 1
 
-def flight_of(search: Search, payer: Exchange) -> Flight[str]:
-    payer.cache_status = "miss"
-    return Flight(search, payer, search.discarded.append)
+    def enter(self, one: Exchange) -> None:
+        if self.flight is None:
+            one.cache_status = "miss"
+            self.flight = Flight(one, self.close, self.discarded.append)
+            call = self.flight.lead(self.run())
+        else:
+            one.cache_status = "coalesced"
+            call = self.flight.follow(one)
+        self.tasks[one.request_id] = asyncio.ensure_future(call)
+
+    def hang_up(self, one: Exchange) -> None:
+        """As the server does it."""
+        if one.departed is None or not one.departed():
+            self.tasks[one.request_id].cancel()
 
 
-def follower(name: str) -> Exchange:
-    made = exchange(name)
-    made.cache_status = "coalesced"
-    return made
-
-
-async def test_one_search_for_all() -> None:
+@pytest.fixture
+async def abc() -> tuple[Search, Exchange, Exchange, Exchange]:
+    """A leader and two who follow."""
     search = Search()
-    exchanges = [exchange("a"), *map(follower, "bc")]
-    flight = flight_of(search, exchanges[0])
-    waiting = [asyncio.ensure_future(flight.found(one)) for one in exchanges]
+    exchanges = exchange("a"), exchange("b"), exchange("c")
+    for one in exchanges:
+        search.enter(one)
+        await settle()
+    return search, *exchanges
+
+
+Three = tuple[Search, Exchange, Exchange, Exchange]
+
+
+def statuses(*exchanges: Exchange) -> list[str]:
+    return [one.cache_status for one in exchanges]
+
+
+async def test_one_search_for_all(abc: Three) -> None:
+    search, a, b, c = abc
+    search.result.set_result("found")
+    assert await asyncio.gather(*search.tasks.values()) == ["found"] * 3
+    assert statuses(a, b, c) == ["miss", "coalesced", "coalesced"]
+    assert a.departed is None
+    late = exchange("d")
+    search.enter(late)
+    assert await search.tasks["d"] == "found"
+
+
+async def test_a_follower_who_leaves_disturbs_nobody(abc: Three) -> None:
+    search, a, b, c = abc
+    search.hang_up(b)
     await settle()
     search.result.set_result("found")
-    assert await asyncio.gather(*waiting) == ["found"] * 3
-    assert (search.begun, [one.cache_status for one in exchanges]) == (1, ["miss", "coalesced", "coalesced"])
+    assert await search.tasks["a"] == await search.tasks["c"] == "found"
+    assert search.tasks["b"].cancelled()
+    assert statuses(a, b, c) == ["miss", "coalesced", "coalesced"]
 
 
-async def test_the_payer_who_leaves_hands_over() -> None:
-    search = Search()
-    a, b, c = exchange("a"), follower("b"), follower("c")
-    flight = flight_of(search, a)
-    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b, c)]
+async def test_the_leader_who_leaves_hands_over(abc: Three) -> None:
+    search, a, b, c = abc
+    search.hang_up(a)
     await settle()
-    waiting[0].cancel()
+    assert statuses(a, b, c) == ["coalesced", "miss", "coalesced"]
+    search.hang_up(b)
     await settle()
-    assert [one.cache_status for one in (a, b, c)] == ["coalesced", "miss", "coalesced"]
-    waiting[2].cancel()
-    await settle()
-    assert [one.cache_status for one in (b, c)] == ["miss", "coalesced"]
+    assert statuses(a, b, c) == ["coalesced", "coalesced", "miss"]
     assert not search.cancelled
     search.result.set_result("found")
-    assert await waiting[1] == "found"
-
-
-async def test_the_last_to_leave_ends_the_search_and_pays() -> None:
-    search = Search()
-    a, b = exchange("a"), follower("b")
-    flight = flight_of(search, a)
-    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b)]
+    assert await search.tasks["c"] == "found"
     await settle()
-    for one in waiting:
-        one.cancel()
+    assert search.tasks["a"].cancelled(), "its caller is gone"
+    assert search.discarded == []
+
+
+async def test_the_last_to_leave_ends_the_search_and_pays(abc: Three) -> None:
+    search, a, b, c = abc
+    for one in (a, b, c):
+        search.hang_up(one)
+        await settle()
+    assert search.cancelled
+    assert search.closes
+    assert all(task.cancelled() for task in search.tasks.values())
+    assert statuses(a, b, c) == ["coalesced", "coalesced", "miss"]
+
+
+async def test_a_leader_alone_is_cancelled_at_once() -> None:
+    search, a = Search(), exchange("a")
+    search.enter(a)
+    await settle()
+    search.hang_up(a)
+    assert search.closes, "nobody may join what is being cancelled"
     await settle()
     assert search.cancelled
-    assert [one.cache_status for one in (a, b)] == ["coalesced", "miss"]
+    assert statuses(a) == ["miss"]
 
 
-async def test_nobody_inherits_whose_record_is_written() -> None:
-    search = Search()
-    a, b, c = exchange("a"), follower("b"), follower("c")
-    flight = flight_of(search, a)
-    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b, c)]
-    await settle()
+async def test_nobody_inherits_whose_record_is_written(abc: Three) -> None:
+    search, a, b, c = abc
     search.result.set_result("found")
-    await asyncio.gather(*waiting)
+    await asyncio.gather(*search.tasks.values())
     for one, abandoned in ((b, False), (a, True), (c, True)):
         assert one.settle is not None
         one.settle(one, abandoned=abandoned)
-    assert [one.cache_status for one in (a, b, c)] == ["coalesced", "coalesced", "miss"]
+    assert statuses(a, b, c) == ["coalesced", "coalesced", "miss"]
 
 
-async def test_what_nobody_waits_for_any_more_is_discarded() -> None:
-    class Stubborn(Search):
-        async def __call__(self, flight: Flight[str]) -> str:
-            try:
-                return await self.result
-            except asyncio.CancelledError:
-                return "too late"
-
-    search = Stubborn()
-    a = exchange("a")
-    waiting = asyncio.ensure_future(flight_of(search, a).found(a))
+async def test_what_nobody_waits_for_any_more_is_discarded(abc: Three) -> None:
+    search, a, b, c = abc
+    search.hang_up(a)
+    search.result.set_result("found")
+    search.hang_up(b)
+    search.hang_up(c)
     await settle()
-    waiting.cancel()
-    await settle()
-    assert search.discarded == ["too late"]
+    assert search.discarded == ["found"]
+    assert all(task.cancelled() for task in search.tasks.values())
 
 
-async def test_what_was_found_as_everybody_left_is_discarded() -> None:
-    search = Search()
-    a = exchange("a")
-    flight = flight_of(search, a)
-    waiting = asyncio.ensure_future(flight.found(a))
+async def test_what_was_found_as_the_last_one_left_is_discarded(abc: Three) -> None:
+    search, a, b, c = abc
+    search.hang_up(a)
+    search.hang_up(b)
     await settle()
     search.result.set_result("found")
     await asyncio.sleep(0)
-    waiting.cancel()
+    search.hang_up(c)
     await settle()
-    assert waiting.cancelled()
+    assert search.tasks["c"].cancelled()
     assert search.discarded == ["found"]
 
 
-async def test_a_search_that_fails_fails_for_all() -> None:
-    search = Search()
-    a, b = exchange("a"), follower("b")
-    flight = flight_of(search, a)
-    waiting = [asyncio.ensure_future(flight.found(one)) for one in (a, b)]
-    await settle()
+async def test_a_search_that_fails_fails_for_all(abc: Three) -> None:
+    search, *_ = abc
     search.result.set_exception(UpstreamFault("No reply.", code="connect_failed"))
-    for one in waiting:
+    for task in search.tasks.values():
         with pytest.raises(UpstreamFault):
-            await one
+            await task
+    assert search.closes
+
+
+async def test_when_the_worker_stops_all_are_cancelled(abc: Three) -> None:
+    search, *_ = abc
+    search.tasks["a"].cancel()
+    await settle()
+    assert all(task.cancelled() for task in search.tasks.values())
