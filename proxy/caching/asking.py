@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from cache.key import Place, Question, place, scope
 
@@ -26,8 +25,7 @@ _REPEATED_BYTES_MAX: Final = 16 * 1024
 """Of a question that is remembered byte for byte: 8 MB of them at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """A call that takes part, and under which name its reply is kept."""
 
     control: Control

@@ -31,7 +31,7 @@ class Flight(Generic[Found]):
         self._leader = self._payer = leader
         self._members = {leader.request_id: leader}
         self._unsettled = {leader.request_id: leader}
-        self._waiting: dict[str, asyncio.Future[Found]] = {}
+        self._waiting: list[asyncio.Future[Found]] = []
         self._task: asyncio.Task[Any] | None = None
         self._found: Found | None = None
         leader.settle = self._settle
@@ -53,7 +53,7 @@ class Flight(Generic[Found]):
         finally:
             self._leader.departed = None
         self._found = found
-        for waiting in self._waiting.values():
+        for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(found)
         if self._leader.request_id not in self._members:
@@ -70,7 +70,7 @@ class Flight(Generic[Found]):
         if landed is not None:
             return landed
         waiting: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._waiting[name] = waiting
+        self._waiting.append(waiting)
         try:
             return await waiting
         except asyncio.CancelledError:
@@ -103,7 +103,7 @@ class Flight(Generic[Found]):
             heir.cache_status, exchange.cache_status = exchange.cache_status, heir.cache_status
 
     def _end(self, error: BaseException) -> None:
-        for waiting in self._waiting.values():
+        for waiting in self._waiting:
             if waiting.done():
                 continue
             if isinstance(error, asyncio.CancelledError):

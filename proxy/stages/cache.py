@@ -156,13 +156,14 @@ class Cache:
     async def _together(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
         """One call for all who ask this now."""
         control = ask.control
+        stream = asks_for_stream(exchange)
         name = (
             ask.key,
             control.max_age_s,
             control.keep,
             control.semantic,
-            asks_for_stream(exchange),
-            asks_for_usage(exchange),
+            stream and asks_for_usage(exchange),
+            stream,
             exchange.fields.get(b"accept-encoding"),
         )
         flight = self._flights.get(name)
