@@ -30,7 +30,8 @@ def print_advice(console: Console, advice: Advice) -> None:
         console.print(_finding(finding, place, width), width=width)
     if len(findings) > SHOWN_MAX:
         console.print(Text(f"… and {len(findings) - SHOWN_MAX} smaller ones; --json shows all.\n", "dim"))
-    console.print(_applications(advice, width), width=width)
+    if advice.applications:
+        console.print(_applications(advice, width), width=width)
     console.print(Text("\n").join(_closing(advice)), width=width)
 
 
@@ -149,6 +150,8 @@ def _closing(advice: Advice) -> Iterator[Text]:
     read = f"{advice.calls:,} calls of the last {window} were read."
     if advice.findings:
         yield Text.assemble("\n", (f"All of it saves {dollars(total)} a day", "bold green"), f" at list price. {read}")
+    elif not advice.applications:
+        yield Text.assemble(("Too little to judge by.", "bold yellow"), f" {read}")
     else:
         yield Text.assemble("\n", ("Nothing breaks the prompt cache.", "bold green"), f" {read}")
     reasons = {
