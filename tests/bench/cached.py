@@ -31,7 +31,7 @@ def cached(tmp: Path, seconds: float) -> list[Figure]:
     missing = Wrk(tmp, other_core, headers=ON, questions=0)
     hitting = Wrk(tmp, other_core, headers=ON, questions=100)
     with bench_upstream(tmp, other_core, chunks=50) as upstream:
-        # Small enough to be full soon: what the first touch of fresh memory costs is the machine's, and not the stage's.
+        # Small enough to be full soon: what the first touch of fresh memory costs is the machine's.
         with measured(tmp, upstream, own_core, other_core, _tiers(memory=4 << 20)) as memory:
             costs = _rounds(memory, [plain, missing, hitting], seconds)
             without, misses, hits = (statistics.median(cost.cpu_us for cost in one) for one in costs)
