@@ -12,7 +12,11 @@ from __future__ import annotations
 import struct
 from enum import IntEnum
 from typing import Final, Literal, NamedTuple
-from zlib import crc32
+
+try:  # The same checksum in a quarter of the time; not built for every machine.
+    from isal.isal_zlib import crc32
+except ImportError:
+    from zlib import crc32
 
 MARKER_BYTES: Final = 8
 FRAME_BYTES_MAX: Final = 64 * 1024 * 1024
