@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from exporters.record import Attempt
 
@@ -120,8 +121,8 @@ class Exchange:
     """hit, semantic, coalesced, miss or bypass; "" for a call that the cache has nothing to do with."""
     settle: Settle | None = None
     """Called once, before the record is written: who pays for a call that several share may change until then."""
-    departed: Callable[[], bool] | None = None
-    """Called when the caller hangs up: True when the call must go on all the same, for others."""
+    departed: Callable[[asyncio.Task[Any]], bool] | None = None
+    """Called with the call's task when the caller hangs up: True when it must go on all the same, for others."""
 
     # forward
     upstream: str = ""

@@ -43,7 +43,6 @@ class Flight(Generic[Found]):
 
     async def lead(self, search: Awaitable[Found]) -> Found:
         """What was found; raises what the search raises. Cancelled when the leader left and the others heard of it."""
-        self._task = asyncio.current_task()
         try:
             found = await search
         except BaseException as error:
@@ -86,8 +85,9 @@ class Flight(Generic[Found]):
             self._close()
             self._task.cancel()
 
-    def _departed(self) -> bool:
-        """The leader's caller hung up. True when its task must go on, for the others."""
+    def _departed(self, task: asyncio.Task[Any]) -> bool:
+        """The leader's caller hung up. True when its `task` must go on, for the others."""
+        self._task = task
         self._settle(self._leader, abandoned=True)
         self._members.pop(self._leader.request_id, None)
         if not self._members:

@@ -187,7 +187,7 @@ class _Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._silence.cancel()
         exchange, task = self.exchange, self._task_handler
-        if exchange is not None and exchange.departed is not None and exchange.departed() and task is not None:
+        if exchange is not None and exchange.departed is not None and task is not None and exchange.departed(task):
             cast(Server, self._manager).outlive(task)
             self._task_handler = None  # or aiohttp would cancel it
         super().connection_lost(exc)

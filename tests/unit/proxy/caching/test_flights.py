@@ -192,8 +192,9 @@ class Search:
 
     def hang_up(self, one: Exchange) -> None:
         """As the server does it."""
-        if one.departed is None or not one.departed():
-            self.tasks[one.request_id].cancel()
+        task = self.tasks[one.request_id]
+        if one.departed is None or not one.departed(task):
+            task.cancel()
 
 
 @pytest.fixture
