@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -16,7 +15,7 @@ from cache.tiers import Tiers
 
 from .errors import ClientFault, Overload
 from .exchange import Exchange
-from .reply import Reply
+from .reply import Reply, json_reply
 from .stages.authenticate import KeyId, check
 
 _SELECTS: Final = ("namespace", "model", "older_than_s", "all")
@@ -51,13 +50,13 @@ class CacheEndpoints:
             )
 
     async def _stats(self) -> Reply:
-        return _json({"tiers": [{"tier": name, **asdict(one)} for name, one in await self.tiers.stats()]})
+        return json_reply(200, {"tiers": [{"tier": name, **asdict(one)} for name, one in await self.tiers.stats()]})
 
     async def _inspect(self, key: str) -> Reply:
         entry = self.tiers.peek(key) or await self.tiers.get(key)
         if entry is None:
             raise ClientFault("No kept reply has this key.", code="not_in_cache", status=404)
-        return _json({"key": key, **_told(entry)})
+        return json_reply(200, {"key": key, **_told(entry)})
 
     async def _purge(self, selection: Selection) -> Reply:
         try:
@@ -66,7 +65,7 @@ class CacheEndpoints:
             raise Overload(
                 f"The other workers cannot be told: {error.strerror}.", code="cache_unwritable", retry_after_s=5
             ) from error
-        return _json({"removed": gone})
+        return json_reply(200, {"removed": gone})
 
     def _selection(self, query: str, key: str) -> Selection:
         """Raises `ClientFault` rather than removing more than was meant."""
@@ -98,10 +97,6 @@ def _told(entry: Entry) -> dict[str, Any]:
     whole = msgspec.structs.asdict(entry)
     whole["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in entry.headers]
     return {**whole, "body": entry.body.decode("utf-8", "replace")}
-
-
-def _json(body: Mapping[str, Any]) -> Reply:
-    return Reply(200, [(b"Content-Type", b"application/json")], msgspec.json.encode(body))
 
 
 def _wrong(message: str) -> ClientFault:

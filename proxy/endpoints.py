@@ -17,7 +17,7 @@ from .cache_endpoints import CacheEndpoints
 from .entry import Journal
 from .errors import ClientFault, Overload, PenstockError
 from .exchange import Exchange
-from .reply import RawHeaders, Reply
+from .reply import Reply, json_reply
 from .stages.authenticate import KeyId, check
 
 _log = logging.getLogger(__name__)
@@ -89,11 +89,15 @@ class Own:
         )
 
     def _health(self) -> Reply:
-        return _json(200, {"status": "ok"})
+        return json_reply(200, {"status": "ok"})
 
     def _ready(self) -> Reply:
         reason = self.ready()
-        return _json(503, {"status": "unavailable", "reason": reason}) if reason else _json(200, {"status": "ready"})
+        return (
+            json_reply(503, {"status": "unavailable", "reason": reason})
+            if reason
+            else json_reply(200, {"status": "ready"})
+        )
 
     async def _feedback(self, exchange: Exchange) -> Reply:
         exchange.body.bytes_max = FEEDBACK_BYTES_MAX
@@ -126,12 +130,12 @@ class Own:
         )
         if not self.journal.spool.feedback(feedback):
             raise Overload("The feedback cannot be written to disk now.", code="spool_unwritable", retry_after_s=5)
-        return _json(202, {"id": feedback.id})
+        return json_reply(202, {"id": feedback.id})
 
     async def _request(self, wanted: str) -> Reply:
         record = self.journal.recent.get(wanted)
         if record is not None:
-            return _json(200, summary(record))
+            return json_reply(200, summary(record))
         try:
             found = await self._look_up(wanted)
         except LookupFailed as error:
@@ -144,7 +148,7 @@ class Own:
                 code="request_not_found",
                 status=404,
             )
-        return _json(200, found)
+        return json_reply(200, found)
 
     async def _look_up(self, wanted: str) -> Mapping[str, Any] | None:
         """From the store. A call that has just ended may still be on its way there, so a young id is waited for."""
@@ -202,8 +206,3 @@ SUMMARY_COLUMNS = (*_SUMMARY, "duration_ms", "ttft_ms")
 def _allow(exchange: Exchange, *methods: str) -> None:
     if exchange.method not in methods:
         raise ClientFault(f"{exchange.path} takes {' or '.join(methods)}.", code="method_not_allowed", status=405)
-
-
-def _json(status: int, body: Mapping[str, Any]) -> Reply:
-    headers: RawHeaders = [(b"Content-Type", b"application/json")]
-    return Reply(status, headers, msgspec.json.encode(body))

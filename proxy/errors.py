@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import msgspec
-
-from .reply import RawHeaders, Reply
+from .reply import Reply, json_reply
 
 
 class PenstockError(Exception):
@@ -39,10 +37,10 @@ class PenstockError(Exception):
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
     def reply(self) -> Reply:
-        headers: RawHeaders = [(b"Content-Type", b"application/json")]
+        reply = json_reply(self.http_status, self.envelope())
         if self.retry_after_s is not None:
-            headers.append((b"Retry-After", str(max(1, round(self.retry_after_s))).encode()))
-        return Reply(self.http_status, headers, msgspec.json.encode(self.envelope()))
+            reply.headers.append((b"Retry-After", str(max(1, round(self.retry_after_s))).encode()))
+        return reply
 
 
 class ClientFault(PenstockError):

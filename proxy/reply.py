@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Header fields as they were on the wire: order, case and duplicates kept, values without surrounding whitespace."""
@@ -50,6 +53,10 @@ class Reply:
     reason: bytes = b""
     trailing: bytes = b""
     """Bytes that Penstock itself adds after the upstream's last one (the stream summary)."""
+
+
+def json_reply(status: int, body: Mapping[str, Any]) -> Reply:
+    return Reply(status, [(b"Content-Type", b"application/json")], msgspec.json.encode(body))
 
 
 def header(headers: RawHeaders, name: bytes) -> bytes | None:

@@ -9,16 +9,16 @@ from typing import Final, NamedTuple
 from cache.key import Place, Question, place, scope
 
 from ..exchange import Exchange
-from ..openai.coding import decode
+from ..http.headers import CREDENTIALS
+from ..openai.coding import plain
 from .control import Control
 
 _TURNS_MAX: Final = 10_000
 """Questions with variants whose turn is remembered."""
-_CREDENTIALS: Final = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key")
 _MEANING: Final = (b"openai-beta", b"anthropic-beta", b"anthropic-version")
 """Request headers that change what an upstream does."""
 
-_SELDOM: Final = frozenset({*_CREDENTIALS[1:], *_MEANING, b"openai-organization", b"openai-project"})
+_SELDOM: Final = frozenset({*CREDENTIALS[1:], *_MEANING, b"openai-organization", b"openai-project"})
 _PLACES_MAX: Final = 1000
 _REPEATED_MAX: Final = 500
 _REPEATED_BYTES_MAX: Final = 16 * 1024
@@ -42,7 +42,7 @@ class Asking:
     def __init__(self, shared_namespaces: Iterable[str]) -> None:
         self._shared_namespaces = frozenset(shared_namespaces)
         self._turns: OrderedDict[str, int] = OrderedDict()
-        self._repeated: dict[tuple[bytes, int, int], tuple[Ask, Place, Control]] = {}
+        self._repeated: dict[tuple[bytes, Place, int], Ask] = {}
         self._places: dict[tuple[object, ...], tuple[str, Place]] = {}
 
     def __call__(self, exchange: Exchange, control: Control) -> Ask | None:
@@ -50,16 +50,11 @@ class Asking:
         body = exchange.body.data or b""
         shared = control.namespace in self._shared_namespaces
         partition, where = self._place(exchange, control.namespace, shared)
-        if self._repeated:
-            known = self._repeated.get((body, id(where), id(control)))
-            if known is not None:
-                return known[0]
-        if (coding := exchange.header(b"content-encoding")) is not None:
-            decoded = decode(body, coding.decode("latin-1"))
-            if decoded is None or decoded.broken or decoded.truncated:
-                return None
-            body = decoded.data
-        question = Question.read(exchange.endpoint, body, shared=shared)
+        known = self._repeated.get((body, where, id(control)))
+        if known is not None:
+            return known
+        text = plain(body, exchange.header(b"content-encoding"))
+        question = None if text is None else Question.read(exchange.endpoint, text, shared=shared)
         if question is None or (question.obstacle and not control.force):
             return None
         key = question.at(where)
@@ -70,15 +65,14 @@ class Asking:
     def repeated(self, exchange: Exchange, ask: Ask) -> None:
         """A kept reply was given: remember the question byte for byte, as it is likely to be asked again."""
         body = exchange.body.data or b""
-        name = (body, id(ask.place), id(ask.control))
+        name = (body, ask.place, id(ask.control))  # The control is kept with the question, so its id stays its own.
         if name in self._repeated or len(body) > _REPEATED_BYTES_MAX:
             return
         if ask.control.variants > 1 or exchange.header(b"content-encoding") is not None:
             return
         if len(self._repeated) >= _REPEATED_MAX:
             self._repeated.clear()
-        # What the ids stand for is kept with them, or they would one day stand for something else.
-        self._repeated[name] = ask, ask.place, ask.control
+        self._repeated[name] = ask
 
     def _place(self, exchange: Exchange, namespace: str, shared: bool) -> tuple[str, Place]:
         """Whose question it is, and to whom. Most callers ask many, so it is remembered for those who say little."""
@@ -112,7 +106,7 @@ class Asking:
 def _place_of(exchange: Exchange, fields: Mapping[bytes, bytes], namespace: str, shared: bool) -> tuple[str, Place]:
     whose = scope(
         key_id=exchange.key_id,
-        authorization=b"\n".join([fields[name] for name in _CREDENTIALS if name in fields]) or None,
+        authorization=b"\n".join([fields[name] for name in CREDENTIALS if name in fields]) or None,
         organization=fields.get(b"openai-organization"),
         project=fields.get(b"openai-project"),
         namespace=namespace,

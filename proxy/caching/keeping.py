@@ -12,10 +12,11 @@ from cache.entry import Entry
 from cache.tiers import Tiers
 
 from ..exchange import Exchange
+from ..openai.coding import plain
 from ..openai.replay import complete
 from ..reply import RawHeaders
 from .asking import Ask
-from .serving import asks_for_stream, asks_for_usage, headers_to_keep, plain
+from .serving import asks_for_stream, asks_for_usage, headers_to_keep
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class Keeper:
         kept, coding = headers_to_keep(headers)
         data = plain(body, coding, self._bytes_max)
         stream = asks_for_stream(exchange)
-        if data is None or not complete(exchange.endpoint, data, stream=stream):
+        if data is None or len(data) > self._bytes_max or not complete(exchange.endpoint, data, stream=stream):
             return None
         now_ns, ttl_s = self._clock(), ask.control.ttl_s
         return Entry(

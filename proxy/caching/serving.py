@@ -9,7 +9,7 @@ from typing import Final
 from cache.entry import Entry
 
 from ..exchange import Exchange
-from ..openai.coding import decode
+from ..openai.call import STREAMS_WITH_USAGE_OPTION
 from ..openai.document import read_object
 from ..openai.replay import as_events, as_reply, events_of
 from ..reply import RawHeaders, Reply, header
@@ -17,8 +17,6 @@ from ..reply import RawHeaders, Reply, header
 _GO_WITH_THE_BODY: Final = frozenset({b"content-type", b"x-request-id", b"openai-version"})
 _EVENTS: Final = (b"Content-Type", b"text/event-stream; charset=utf-8")
 _JSON: Final = (b"Content-Type", b"application/json")
-USAGE_OPTION: Final = ("chat", "completions")
-"""Endpoints whose streams end with their usage only when it was asked for."""
 
 
 def asks_for_stream(exchange: Exchange) -> bool:
@@ -27,7 +25,9 @@ def asks_for_stream(exchange: Exchange) -> bool:
 
 def asks_for_usage(exchange: Exchange) -> bool:
     """The caller is to see the usage of its stream: at the other endpoints every stream has it."""
-    return exchange.endpoint not in USAGE_OPTION or (exchange.call is not None and exchange.call.asks_for_usage)
+    return exchange.endpoint not in STREAMS_WITH_USAGE_OPTION or (
+        exchange.call is not None and exchange.call.asks_for_usage
+    )
 
 
 def hide_usage(exchange: Exchange) -> None:
@@ -73,14 +73,6 @@ def headers_to_keep(headers: RawHeaders) -> tuple[RawHeaders, bytes]:
         elif name == b"content-encoding":
             coding = pair[1]
     return kept, coding
-
-
-def plain(body: bytes, coding: bytes, bytes_max: int) -> bytes | None:
-    """The body without its content coding; None when that cannot be had, or is longer than `bytes_max`."""
-    if not coding:
-        return body if len(body) <= bytes_max else None
-    decoded = decode(body, coding.decode("latin-1"), bytes_max)
-    return None if decoded is None or decoded.broken or decoded.truncated else decoded.data
 
 
 class Paced:

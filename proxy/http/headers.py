@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from ..reply import RawHeaders
 
+CREDENTIALS = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key")
+"""Where callers send keys of an upstream."""
 _HOP_BY_HOP = frozenset(
     {
         b"connection",

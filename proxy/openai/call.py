@@ -20,6 +20,10 @@ PATHS: Final[dict[str, Endpoint]] = {
 """The paths whose POST bodies and replies are understood; every other one is `other`."""
 
 
+STREAMS_WITH_USAGE_OPTION: Final = ("chat", "completions")
+"""Endpoints whose streams end with their usage only when it is asked for."""
+
+
 class Call(msgspec.Struct):
     """The parsed copy of a request. What only the upstream needs to understand is not looked at."""
 

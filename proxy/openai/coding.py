@@ -60,6 +60,15 @@ def decode(data: bytes, encoding: str, bytes_max: int = OUTPUT_BYTES_MAX) -> Dec
     return Decoded(decoded, decoder.truncated, decoder.broken)
 
 
+def plain(data: bytes, encoding: bytes | None, bytes_max: int = OUTPUT_BYTES_MAX) -> bytes | None:
+    """A whole body without the content coding that its header names; None when that cannot be taken off, or what comes
+    out is longer than `bytes_max`."""
+    if not encoding:
+        return data
+    decoded = decode(data, encoding.decode("latin-1"), bytes_max)
+    return None if decoded is None or decoded.broken or decoded.truncated else decoded.data
+
+
 class _Broken(Exception):
     def __init__(self, decoded: bytes) -> None:
         super().__init__()

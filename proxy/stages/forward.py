@@ -12,25 +12,24 @@ from exporters.trace_context import format_traceparent, new_span_id
 
 from ..errors import ClientFault
 from ..exchange import Exchange
-from ..http.headers import to_caller, to_upstream, without
+from ..http.headers import CREDENTIALS, to_caller, to_upstream, without
 from ..http.message import Origin, Timeouts, UpstreamRequest
 from ..http.upstream import Pool
 from ..http.websocket import Refused, Tunneler
 from ..metering.prices import provider_of
 from ..openai import prompt_cache
-from ..openai.coding import decode
+from ..openai.call import STREAMS_WITH_USAGE_OPTION
+from ..openai.coding import plain as without_coding
 from ..openai.rewrite import ask_for_usage, fill_prompt_cache_key
 from ..reply import RawHeaders, Reply
 from ..settings import Upstream
 from .authenticate import SUBPROTOCOL_KEY
 
 _AUTHORIZATION = frozenset({b"authorization"})
-_CREDENTIALS = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key")
-_KEYS = frozenset(_CREDENTIALS)
-"""Where callers send keys: none of them is for an upstream that is given a key of its own."""
+_KEYS = frozenset(CREDENTIALS)
+"""None of them is for an upstream that is given a key of its own."""
 _MODEL_CHARS_MAX = 256
 """Longer names of models are matched each time, not remembered."""
-_STREAMS_WITH_USAGE_OPTION = ("chat", "completions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +233,9 @@ def _filled_in(route: Route, exchange: Exchange, data: bytes, headers: RawHeader
     call, endpoint = exchange.call, exchange.endpoint
     if call is None:
         return data, headers
-    asks = route.include_usage and call.stream and endpoint in _STREAMS_WITH_USAGE_OPTION and not call.asks_for_usage
+    asks = route.include_usage and call.stream and endpoint in STREAMS_WITH_USAGE_OPTION and not call.asks_for_usage
     fills = route.prompt_cache_key != "off" and endpoint in prompt_cache.ENDPOINTS and call.prompt_cache_key is None
-    plain = _decoded(exchange, data) if asks or fills else None
+    plain = without_coding(data, exchange.header(b"content-encoding")) if asks or fills else None
     if plain is None:
         return data, headers
     changed = plain
@@ -252,20 +251,11 @@ def _filled_in(route: Route, exchange: Exchange, data: bytes, headers: RawHeader
     return changed, without(headers, b"content-encoding")
 
 
-def _decoded(exchange: Exchange, data: bytes) -> bytes | None:
-    """The JSON text of the body; None when its coding cannot be taken off."""
-    encoding = exchange.header(b"content-encoding")
-    if not encoding:
-        return data
-    decoded = decode(data, encoding.decode("latin-1"))
-    return None if decoded is None or decoded.broken or decoded.truncated else decoded.data
-
-
 def _prompt_cache_key(rule: prompt_cache.Rule, exchange: Exchange, plain: bytes) -> str:
     """ "" where the call has nothing to make a key of."""
     if rule == "session":
         return prompt_cache.session_key(exchange.session)
     if rule == "key":
-        sent = (exchange.header(name) for name in _CREDENTIALS)
+        sent = (exchange.header(name) for name in CREDENTIALS)
         return prompt_cache.caller_key(exchange.key_id, next((value for value in sent if value), b""))
     return prompt_cache.prefix_key(plain)

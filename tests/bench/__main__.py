@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cached, calls, first_token, memory, outage, recorder
+from . import cached, calls, cull, first_token, memory, outage, recorder
 from .figures import Figure, show
 from .machine import describe
 from .nginx import need_tools
@@ -27,6 +27,7 @@ BENCHES: dict[str, tuple[Bench, float]] = {
     "streams": (calls.streams, 5.0),
     "ttft": (first_token.ttft, 20.0),
     "cached": (cached.cached, 4.0),
+    "cull": (cull.cull, 8.0),
     "memory": (memory.memory, 300.0),
     "outage": (outage.outage, 60.0),
     "recorder": (recorder.recorder, 12.0),

@@ -34,16 +34,11 @@ class Gate:
     def __init__(self) -> None:
         self.steps = asyncio.Semaphore(0)
         self.begun = 0
-        self.gone = 0
 
     async def __call__(self, request: Request, conn: Conn) -> None:
         self.begun += 1
-        try:
-            async with asyncio.timeout(20):
-                await self._send(conn, json.loads(request.body).get("stream"))
-        except (ConnectionError, EOFError):
-            self.gone += 1
-            raise
+        async with asyncio.timeout(20):
+            await self._send(conn, json.loads(request.body).get("stream"))
 
     async def _send(self, conn: Conn, stream: bool) -> None:
         if not stream:
