@@ -11,7 +11,7 @@ from .store import Query, Row
 
 OVERLAP_S = 30.0
 """A call is looked for until so long after its end: rows arrive late and out of order."""
-LONGESTCALL_COLUMNS_S = 6 * 3600.0
+LONGEST_CALL_S = 6 * 3600.0
 POLL_ROWS_MAX = 5000
 """Of more calls within the overlap only the last ones are shown."""
 
@@ -35,7 +35,7 @@ class Follower:
             " ORDER BY toUnixTimestamp64Milli(timestamp) + duration_ms DESC LIMIT {limit:UInt32}"
         )
         values |= {
-            "begun": int((self._from - LONGESTCALL_COLUMNS_S) * 1000),
+            "begun": int((self._from - LONGEST_CALL_S) * 1000),
             "ended": int(self._from * 1000),
             "limit": POLL_ROWS_MAX,
         }

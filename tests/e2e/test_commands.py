@@ -203,7 +203,13 @@ def test_savings_by_strategy_and_by_group(house: Penstock) -> None:
 
 def test_tail_follows(house: Penstock, stage: Stage) -> None:
     arguments = ["tail", "--since", "1h", "--json", "--config", str(house.config_path)]
-    process = subprocess.Popen([sys.executable, "-m", "proxy", *arguments], stdout=subprocess.PIPE, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy", *arguments],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        # Whoever runs the tests in the background of a shell has them ignore SIGINT, and so their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         assert process.stdout is not None
         before = [json.loads(process.stdout.readline())["model"] for _ in range(5)]
