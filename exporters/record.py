@@ -140,6 +140,15 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
     attempts: list[Attempt] = []
     version: int = VERSION
 
+    kind: Literal["call", "deferral", "batch"] = "call"
+    """What the span stands for. call: an exchange, or a line of a batch, which is one that was put off. deferral: an
+    exchange whose answer is made by an item of the queue, with a record of its own below this one; batch: a batch, whose
+    lines link to it. The last two buy nothing and are no generations."""
+    item_id: str = ""
+    """The item of the queue, in the record of its deferral and in that of its answer."""
+    links: list[tuple[str, str]] = []
+    """Trace and span ids of spans that this one has to do with: the batch of a line."""
+
     @property
     def reused(self) -> bool:
         """Nothing was bought for this call, however it ended: its usage is that of the reply it was given."""

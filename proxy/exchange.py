@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from exporters.record import Attempt
 
+from .batching.control import Deferral
+from .batching.item import Keep
 from .errors import ClientFault
 from .openai.call import Call, Endpoint
 from .reply import RawHeaders
@@ -123,6 +125,24 @@ class Exchange:
     """Called once, before the record is written: who pays for a call that several share may change until then."""
     departed: Callable[[asyncio.Task[Any]], bool] | None = None
     """Called with the call's task when the caller hangs up: True when it must go on all the same, for others."""
+
+    # schedule
+    deferral: Deferral | None = None
+    """What the call wants of batching; None: to be asked as it is, now."""
+
+    # batch
+    item_id: str = ""
+    """The item of the queue that stands for this call. Its answer has a record of its own."""
+    sent: bytes | None = None
+    """What the upstream is to have instead of `body.data`: the same with another service tier. None: that."""
+
+    # cache; the dispatcher does it when the reply is there
+    keep: Keep | None = None
+    """Where the cache is to have the reply of a call that is deferred."""
+
+    # the dispatcher, for the exchanges that it makes of items
+    batch_id: str = ""
+    links: list[tuple[str, str]] = field(default_factory=list)
 
     # forward
     upstream: str = ""

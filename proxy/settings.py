@@ -245,6 +245,75 @@ class Cache(Section, frozen=True):
     rules: tuple[CacheRule, ...] = ()
 
 
+class BatchRule(Section, frozen=True):
+    """Which calls may wait without having said so; the first rule that fits decides."""
+
+    models: tuple[str, ...] = ("*",)
+    """Patterns (`*`, `?`, `[...]`) of the models asked for."""
+    paths: tuple[str, ...] = ("*",)
+    """Patterns of the paths, `/v1/chat/completions`."""
+    keys: tuple[str, ...] = ("*",)
+    """Patterns of the ids of proxy keys: the first digits of their hashes."""
+    tags: dict[str, str] = {}
+    """Tags that a call must have, each with a pattern of its value."""
+    batch: Literal["flex", "hold", "async", "off"] = "flex"
+    """As in the header `x-penstock-batch`. `async` leaves streams as they are."""
+    deadline: str = ""
+    """As in the header `x-penstock-deadline`: `90s`, `30m`, `2h` or `1d`."""
+
+
+class Batch(Section, frozen=True):
+    """Calls that may wait, at half the price. Only those that ask for it, or fit a rule."""
+
+    enabled: bool = True
+    """false: no queue and no dispatcher; batches of the callers' own pass through unwatched."""
+    url: str = ""
+    """Where the queue is: `postgresql://user:password@host/database`, password or whole as `env:NAME` or `file:PATH`.
+
+    "": an SQLite file in the data directory. After `load` the password is in it.
+    """
+    secret: str = ""
+    """Seals the callers' keys in the queue: at least 16 characters, as `env:NAME` or `file:PATH`; the same for all
+    who share the queue. "": a file of its own in the data directory."""
+    window_s: Seconds = 60.0
+    """How long calls are gathered for one batch."""
+    window_items_max: Annotated[int, Meta(ge=1, le=50_000)] = 1000
+    """A batch is sent with so many."""
+    window_bytes_max: Annotated[int, Meta(ge=1, le=200_000_000)] = 50_000_000
+    """A batch is sent at this size."""
+    item_bytes_max: Positive = 16 * 1024 * 1024
+    """Of one call that waits; beyond, 413."""
+    queue_items_max: Positive = 100_000
+    """Calls in the queue; beyond, 503 with Retry-After."""
+    queue_bytes_max: Positive = 4 * 1024 * 1024 * 1024
+    """Of the calls in the queue; beyond, 503 with Retry-After."""
+    held_max: Positive = 10_000
+    """Calls that a worker holds open for their reply; beyond, 503 with Retry-After."""
+    deadline_s: Annotated[float, Meta(ge=1, le=2_592_000)] = 86_400.0
+    """For calls that name none. What is late is asked live: first at the flex tier, then at the standard one."""
+    escalate_before_s: Seconds = 900.0
+    """How long before its deadline a call is taken out of the batch to be asked live."""
+    keep_s: Seconds = 86_400.0
+    """How long a reply may be fetched."""
+    heartbeat_s: Annotated[float, Meta(ge=0.1, le=3600)] = 15.0
+    """Between two comments on a held stream."""
+    flex_wait_s: Seconds = 120.0
+    """How long `flex` is tried for calls that name no deadline; then the standard tier."""
+    poll_s: Annotated[float, Meta(ge=0.1, le=3600)] = 10.0
+    """Before a batch is first looked after; later ever less often, down to every `poll_max_s`."""
+    poll_max_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 120.0
+    """Between two looks at a batch."""
+    local_concurrency: Annotated[int, Meta(ge=1, le=1000)] = 4
+    """Calls at a time to an upstream with `batch = "local"`, as long as nobody waits for a live one."""
+    record_own: bool = True
+    """Batches that callers make themselves are watched, and their lines recorded when they are finished."""
+    webhook_secret: str = ""
+    """Signs webhooks (Standard Webhooks, `whsec_...`), as `env:NAME` or `file:PATH`. "": they are not signed."""
+    webhook_hosts: tuple[str, ...] = ()
+    """Hosts to which webhooks may go although they are private or without TLS. All others: public and HTTPS only."""
+    rules: tuple[BatchRule, ...] = ()
+
+
 OPENAI = Upstream(name="openai", base_url="https://api.openai.com/v1")
 
 
@@ -257,5 +326,6 @@ class Settings(Section, frozen=True):
     otlp: tuple[Otlp, ...] = ()
     metrics: Metrics = Metrics()
     cache: Cache = Cache()
+    batch: Batch = Batch()
     prices: dict[str, Price] = {}
     """By name or pattern of the model, or of `provider/model`; before the bundled price list."""
