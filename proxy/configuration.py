@@ -16,11 +16,13 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 
+from .addresses import url_secret
+from .batching.faults import SECRET_CHARS_MIN
 from .credentials import KeyRing, SecretMissing, hash_key, is_key_hash, is_reference, resolve_secret
 from .metering.prices import provider_of as guess_provider
 from .refusals import explain
-from .settings import Cache, Otlp, Settings, Store, Upstream
-from .validation import bind_problem, faults, problems, url_secret
+from .settings import Batch, Cache, Otlp, Settings, Store, Upstream
+from .validation import bind_problem, faults, problems
 
 __all__ = [
     "ConfigurationError",
@@ -51,12 +53,13 @@ def load(
     *,
     only_store: bool = False,
     with_redis: bool = False,
+    with_queue: bool = False,
 ) -> Settings:
     """The settings of the file at `path` (None: the defaults), with `overrides` on top and secrets from `environ`.
 
     `overrides` go by dotted key, `{"server.port": 4200}`; None among the values means not given. Paths of secrets are
     relative to the file. `only_store` leaves all secrets but the store's unresolved: a report needs no upstream's key;
-    `with_redis` resolves that of `cache.redis` all the same.
+    `with_redis` resolves that of `cache.redis` all the same, `with_queue` those of `batch`.
     Raises `ConfigurationError`.
     """
     source = "the command line" if path is None else str(path)
@@ -74,6 +77,8 @@ def load(
     if with_redis and only_store:
         address = _address("cache.redis", settings.cache.redis, secrets)
         settings = msgspec.structs.replace(settings, cache=msgspec.structs.replace(settings.cache, redis=address))
+    if with_queue and only_store:
+        settings = msgspec.structs.replace(settings, batch=_batch(settings.batch, secrets))
     return _resolve(settings, secrets, source, only_store=only_store)
 
 
@@ -133,6 +138,7 @@ def _resolve(settings: Settings, secrets: _Secrets, source: str, *, only_store: 
             upstreams=tuple(_upstream(index, one, secrets) for index, one in enumerate(settings.upstreams)),
             otlp=tuple(_otlp(index, one, secrets) for index, one in enumerate(settings.otlp)),
             cache=_cache(settings.cache, secrets),
+            batch=_batch(settings.batch, secrets),
         )
     if not secrets.missing and not settings.store.clickhouse.startswith(("embedded", "http://", "https://")):
         secrets.missing.append("store.clickhouse: the secret is not an http(s):// address")
@@ -177,6 +183,17 @@ def _cache(cache: Cache, secrets: _Secrets) -> Cache:
     )
 
 
+def _batch(batch: Batch, secrets: _Secrets) -> Batch:
+    secret, webhook_secret = (
+        secrets.get(f"batch.{name}", value) if value else ""
+        for name, value in (("secret", batch.secret), ("webhook_secret", batch.webhook_secret))
+    )
+    if batch.secret and secret and len(secret) < SECRET_CHARS_MIN:
+        secrets.missing.append(f"batch.secret: has fewer than {SECRET_CHARS_MIN} characters")
+    url = _address("batch.url", batch.url, secrets)
+    return msgspec.structs.replace(batch, url=url, secret=secret, webhook_secret=webhook_secret)
+
+
 def _address(key: str, url: str, secrets: _Secrets) -> str:
     """An address that is a reference as a whole, or has one for its password."""
     if is_reference(url):
@@ -189,7 +206,7 @@ def _address(key: str, url: str, secrets: _Secrets) -> str:
 
 def without_secrets(settings: Settings) -> Settings:
     """A copy that may be printed: `***` where a secret was."""
-    cache = settings.cache
+    cache, batch = settings.cache, settings.batch
     return msgspec.structs.replace(
         settings,
         upstreams=tuple(
@@ -199,6 +216,12 @@ def without_secrets(settings: Settings) -> Settings:
         store=msgspec.structs.replace(settings.store, clickhouse=_masked(settings.store.clickhouse)),
         cache=msgspec.structs.replace(
             cache, redis=_masked(cache.redis), embeddings_key=_MASK if cache.embeddings_key else ""
+        ),
+        batch=msgspec.structs.replace(
+            batch,
+            url=_masked(batch.url),
+            secret=_MASK if batch.secret else "",
+            webhook_secret=_MASK if batch.webhook_secret else "",
         ),
     )
 

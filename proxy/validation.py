@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from exporters.redact import Redactor
 
+from .addresses import is_loopback, split, url_faults, url_secret
+from .batching.faults import faults as batch_faults
+from .batching.faults import problems as batch_problems
 from .credentials import is_key_hash, is_reference
 from .metering.prices import known_providers, provider_of
 from .settings import Cache, CacheRule, Otlp, Settings, Upstream
 
 _CREDENTIAL_HEADER: Final = re.compile(r"auth|key|token|secret|password|cookie|credential", re.IGNORECASE)
 _CREDENTIAL_VALUE: Final = re.compile(r"(bearer|basic|token)\s|(sk|pk)-", re.IGNORECASE)
-_REFERENCE_IN_URL: Final = re.compile(r"((?:https?|rediss?)://[^:@/?#]*:)((?:env|file):[^@]+)(@[^@]+)\Z")
 _NOT_HERE: Final = "a key itself is not written into the file"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 
@@ -32,6 +33,7 @@ def faults(settings: Settings) -> list[str]:
         *_record(settings),
         *_otlp(settings.otlp),
         *_cache(settings.cache),
+        *batch_faults(settings.batch),
     ]
 
 
@@ -61,7 +63,7 @@ def _upstreams(settings: Settings) -> Iterator[str]:
         if upstream.name in seen:
             yield f'{at}.name: upstreams[{seen[upstream.name]}] is already called "{upstream.name}"'
         seen.setdefault(upstream.name, index)
-        yield from (f"{at}.base_url: {what}" for what in _url_faults(upstream.base_url))
+        yield from (f"{at}.base_url: {what}" for what in url_faults(upstream.base_url))
         if _is_own_address(settings, upstream):
             yield f"{at}.base_url: is Penstock's own address, so a call would never end; write the API's address"
         if upstream.api_key is not None and not is_reference(upstream.api_key):
@@ -72,55 +74,14 @@ def _upstreams(settings: Settings) -> Iterator[str]:
             yield f"{at}.ca_file: there is no file {upstream.ca_file}"
 
 
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError:
-        return None
-    return parts
-
-
-def _url_faults(url: str) -> Iterator[str]:
-    parts = _split(url)
-    if parts is None or any(c.isspace() or not c.isprintable() for c in url):
-        yield "is not an address"
-    elif parts.scheme not in ("http", "https"):
-        yield "must begin with http:// or https://"
-    elif not parts.hostname:
-        yield "has no host"
-    elif parts.username is not None or parts.password is not None:
-        yield "must not hold a user or password; use api_key"
-    elif parts.query or parts.fragment or "?" in url or "#" in url:
-        yield "must end with its path, without ? or #"
-    elif ".." in parts.path.split("/"):
-        yield "must not have .. in its path"
-
-
 def _is_own_address(settings: Settings, upstream: Upstream) -> bool:
-    parts = _split(upstream.base_url)
+    parts = split(upstream.base_url)
     if parts is None or not parts.hostname or not settings.server.port:
         return False
     port = parts.port or (443 if parts.scheme == "https" else 80)
     if port != settings.server.port:
         return False
     return parts.hostname == settings.server.host or is_loopback(parts.hostname)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`. A name other than localhost is taken for reachable."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def url_secret(url: str) -> tuple[str, str, str] | None:
-    """What is before, in and after a password that is a reference: `http://user:env:NAME@host:8123/database`."""
-    found = _REFERENCE_IN_URL.match(url)
-    return None if found is None else (found[1], found[2], found[3])
 
 
 def _store(settings: Settings) -> Iterator[str]:
@@ -131,7 +92,7 @@ def _store(settings: Settings) -> Iterator[str]:
         yield 'store.clickhouse: write "embedded" or http://user:env:NAME@host:8123/database'
         return
     secret = url_secret(url)
-    parts = _split(url if secret is None else secret[0] + "x" + secret[2])
+    parts = split(url if secret is None else secret[0] + "x" + secret[2])
     if parts is None or not parts.hostname:
         yield "store.clickhouse: is not an address; write http://user:env:NAME@host:8123/database"
     elif parts.path.strip("/").count("/"):
@@ -153,7 +114,7 @@ def _otlp(endpoints: Iterable[Otlp]) -> Iterator[str]:
     seen: dict[str, int] = {}
     for index, otlp in enumerate(endpoints):
         at = f"otlp[{index}]"
-        parts = _split(otlp.endpoint)
+        parts = split(otlp.endpoint)
         needs_scheme = otlp.protocol == "http/protobuf"
         if parts is None or (needs_scheme and (parts.scheme not in ("http", "https") or not parts.hostname)):
             yield f"{at}.endpoint: write an address such as http://127.0.0.1:4318/v1/traces"
@@ -176,13 +137,13 @@ def _cache(cache: Cache) -> Iterator[str]:
     url = cache.redis
     if url and not is_reference(url):
         secret = url_secret(url)
-        parts = _split(url if secret is None else secret[0] + "x" + secret[2])
+        parts = split(url if secret is None else secret[0] + "x" + secret[2])
         if parts is None or parts.scheme not in ("redis", "rediss") or not parts.hostname:
             yield "cache.redis: write an address such as redis://127.0.0.1:6379/0"
         elif parts.password and secret is None:
             yield f"cache.redis: write the password as env:NAME or file:PATH; {_NOT_HERE}"
     if cache.embeddings_url:
-        yield from (f"cache.embeddings_url: {what}" for what in _url_faults(cache.embeddings_url))
+        yield from (f"cache.embeddings_url: {what}" for what in url_faults(cache.embeddings_url))
         if not cache.embeddings_model:
             yield "cache.embeddings_model: say which model to ask at cache.embeddings_url"
     if cache.embeddings_key and not is_reference(cache.embeddings_key):
@@ -213,6 +174,7 @@ def problems(settings: Settings) -> list[str]:
         _port_problems,
         _idle_settings,
         _cache_problems,
+        batch_problems,
     )
     return [line for check in checks for line in check(settings)]
 

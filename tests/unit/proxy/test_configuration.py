@@ -43,7 +43,14 @@ headers = { authorization = "env:OTLP_AUTH" }
 
 [prices]                          # overrides, USD per million tokens
 """
-ENVIRON = {"TEAM_KEY": "team-key", "OPENAI_API_KEY": "sk-upstream", "OTLP_AUTH": "Basic abc", "CH": "p@ss/word"}
+ENVIRON = {
+    "TEAM_KEY": "team-key",
+    "OPENAI_API_KEY": "sk-upstream",
+    "OTLP_AUTH": "Basic abc",
+    "CH": "p@ss/word",
+    "SEAL": "a long enough secret",
+    "SHORT": "short",
+}
 UPSTREAM = '[[upstreams]]\nname = "a"\nbase_url = "https://api.openai.com/v1"\n'
 
 
@@ -80,10 +87,13 @@ def test_settings_travel_to_a_child_as_json(loader: Loader) -> None:
 
 def test_what_is_printed_has_no_secrets(loader: Loader) -> None:
     text = EXAMPLE.replace("HASH", "ab" * 32).replace('"embedded"', '"http://me:env:CH@db:8123/x"')
-    shown = repr(without_secrets(loader(text)))
+    text += '[batch]\nurl = "postgresql://me:env:CH@db/queue"\nsecret = "env:SEAL"\nwebhook_secret = "env:SEAL"\n'
+    settings = loader(text)
+    assert (settings.batch.url, settings.batch.secret) == ("postgresql://me:p%40ss%2Fword@db/queue", ENVIRON["SEAL"])
+    shown = repr(without_secrets(settings))
     assert "***" in shown
     assert "http://me:***@db:8123/x" in shown
-    for secret in ("sk-upstream", "team-key", "Basic abc", "p@ss", "p%40ss"):
+    for secret in ("sk-upstream", "team-key", "Basic abc", "p@ss", "p%40ss", ENVIRON["SEAL"]):
         assert secret not in shown
 
 
@@ -128,7 +138,17 @@ REFUSED = [
     ("[[cache.rules]]\nmodel = 1", "cache.rules[0].model: unknown key. Did you mean models?"),
     ("[server]\nprot = 1", "server.prot: unknown key. Did you mean port?"),
     ("[serv]\nport = 1", "serv: this version has no such section. Did you mean server?"),
-    ("[batch]", "batch: this version has no such section. Did you mean cache?"),
+    ("[bath]", "bath: this version has no such section. Did you mean batch?"),
+    ('[batch]\nurl = "mysql://h/queue"', "batch.url: write an address such as postgresql://user@host/database"),
+    ('[batch]\nurl = "postgresql://h"', "batch.url: write an address such as postgresql://user@host/database"),
+    ('[batch]\nurl = "postgresql://u:secret@h/queue"', "batch.url: write the password as env:NAME or file:PATH"),
+    ('[batch]\nurl = "postgresql://u:env:ABSENT@h/queue"', "batch.url: the environment variable ABSENT is not set"),
+    ('[batch]\nsecret = "0123456789abcdef"', "batch.secret: write env:NAME or file:PATH"),
+    ('[batch]\nsecret = "env:SHORT"', "batch.secret: has fewer than 16 characters"),
+    ('[batch]\nwebhook_secret = "whsec_x"', "batch.webhook_secret: write env:NAME or file:PATH"),
+    ('[batch]\nwebhook_hosts = ["http://h"]', "batch.webhook_hosts[0]: write a host alone"),
+    ("[batch]\npoll_s = 60\npoll_max_s = 30", "batch.poll_max_s: must not be less than batch.poll_s"),
+    ("[[batch.rules]]\nmodels = []", "batch.rules[0]: fits nothing"),
     ("[[models]]", "models: this version has no such section."),
     (UPSTREAM + 'api_kye = "x"', "upstreams[0].api_kye: unknown key. Did you mean api_key?"),
     ('[[upstreams]]\nname = "a"', "upstreams[0].base_url: is missing"),
@@ -272,6 +292,10 @@ UNLIKELY = [
     ("[cache]\nmemory_bytes_max = 0\ndisk_bytes_max = 0", "cache: has no tier"),
     ('[[cache.rules]]\n[[cache.rules]]\nmodels = ["x"]', "cache.rules[0]: fits every call"),
     ('[cache]\nredis = "redis://:env:TEAM_KEY@db/0"', "cache.redis: password and replies travel unencrypted to db"),
+    ('[[batch.rules]]\n[[batch.rules]]\nmodels = ["x"]', "batch.rules[0]: fits every call"),
+    ('[batch]\nurl = "postgresql://db/queue"', "batch.secret: is needed where several machines share a queue"),
+    (UPSTREAM + 'batch = "none"\n[[batch.rules]]\nbatch = "hold"', "batch.rules: no upstream takes deferred calls"),
+    (UPSTREAM + 'batch = "local"\n[batch]\nenabled = false', "batch.enabled: is false, so batch = "),
 ]
 
 
@@ -299,6 +323,10 @@ def test_a_report_needs_only_the_store_s_secret(tmp_path: Path) -> None:
     settings = load(path, {}, {"PASSWORD": "p"}, only_store=True)
     assert settings.store.clickhouse == "http://u:p@db:8123"
     assert settings.upstreams[0].api_key == "env:OPENAI_API_KEY"
+    path.write_text(path.read_text() + '[batch]\nurl = "postgresql://u:env:QUEUE@db/queue"\n')
+    assert load(path, {}, {"PASSWORD": "p"}, only_store=True).batch.url == "postgresql://u:env:QUEUE@db/queue"
+    with_queue = load(path, {}, {"PASSWORD": "p", "QUEUE": "q"}, only_store=True, with_queue=True)
+    assert with_queue.batch.url == "postgresql://u:q@db/queue"
     with pytest.raises(ConfigurationError) as refused:
         load(path, {}, {}, only_store=True)
     assert [line for line in refused.value.lines if "PASSWORD" in line] == refused.value.lines
