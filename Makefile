@@ -42,7 +42,7 @@ serve: $(VENV)/serves  ## install into .venv and run the proxy with the embedded
 	$(BIN)/penstock serve $(ARGS)
 
 test: $(VENV)/tests $(VENV)/phoenix/bin/phoenix $(NODE)/node_modules/.package-lock.json  ## install what the tests need and run all of them (ARGS="-k spool")
-	@command -v curl >/dev/null && command -v redis-server >/dev/null || { $(APT) update && $(APT) install -y curl redis-server; }
+	@command -v curl >/dev/null && command -v redis-server >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(APT) update && $(APT) install -y curl redis-server postgresql; }
 	$(BIN)/python -m pytest $(ARGS)
 
 unit: $(VENV)/tests  ## run only the tests without sockets
