@@ -49,7 +49,6 @@ items = Table(
     _text("endpoint", None),
     _text("path", None),
     _text("model", None),
-    Column("body", LargeBinary, nullable=False),  # as the upstream is to have it: JSON without `stream`
     _number("body_bytes"),
     _flag("stream"),  # the caller is to have events
     _flag("include_usage"),
@@ -67,8 +66,6 @@ items = Table(
     _text("tier"),  # flex or standard once it is asked live because its deadline is near
     _number("run_after_ns"),
     Column("status", Integer),
-    Column("headers", LargeBinary),  # of the reply: MessagePack list of pairs
-    Column("reply", LargeBinary),
     _number("done_ns"),
     _number("done_seq"),  # rises with every item that is done; 0: it is not
     _flag("delivered"),  # a caller has the reply
@@ -77,7 +74,11 @@ items = Table(
     _text("webhook_state"),  # waiting, delivered or given_up
     _number("webhook_attempts"),
     _number("webhook_at_ns"),
+    # What is long comes last: SQLite walks through it to reach the columns behind.
     Column("context", LargeBinary, nullable=False),  # item.Context
+    Column("body", LargeBinary, nullable=False),  # as the upstream is to have it: JSON without `stream`
+    Column("headers", LargeBinary),  # of the reply: MessagePack list of pairs
+    Column("reply", LargeBinary),
     Index("items_by_lot", "state", "lot", "created_ns"),
     Index("items_by_batch", "batch_id", "position"),
     Index("items_by_question", "question"),
@@ -120,6 +121,15 @@ batches = Table(
     _number("poll_at_ns"),
     _number("polls"),
     _number("recorded"),  # lines of a caller's batch whose records were made
+    # Of a local batch:
+    _number("items_bytes"),  # of the bodies of all its lines
+    _number("read_bytes"),  # how far its input file was turned into items
+    _number("read_lines"),  # ... and the next line's number, from 0
+    _number("loaded"),  # items made
+    _number("dropped"),  # items that were cancelled or came too late to be asked
+    _number("written", -1),  # the position of the last item in its output and error files
+    _number("output_expires_s"),  # how long these files are kept
+    _text("usage"),  # JSON: tokens of what was written
     Column("context", LargeBinary, nullable=False),  # item.Context of the call that made it; of the first item's else
     Index("batches_by_poll", "kind", "state", "poll_at_ns"),
     Index("batches_by_provider_id", "provider_id"),
