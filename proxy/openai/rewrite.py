@@ -23,8 +23,13 @@ class _CacheKey(msgspec.Struct):
     prompt_cache_key: Any = msgspec.UNSET
 
 
+class _Tier(msgspec.Struct):
+    service_tier: Any = msgspec.UNSET
+
+
 _decoder = msgspec.json.Decoder(_Options)
 _key_decoder = msgspec.json.Decoder(_CacheKey)
+_tier_decoder = msgspec.json.Decoder(_Tier)
 
 
 def ask_for_usage(body: bytes) -> bytes | None:
@@ -74,6 +79,24 @@ def fill_prompt_cache_key(body: bytes, key: str) -> bytes | None:
     return None if span is None else body[: span[0]] + value + body[span[1] :]
 
 
+def set_service_tier(body: bytes, tier: str) -> bytes | None:
+    """`body` with `tier` as its `service_tier`, as an insertion or in place of its own text or null.
+
+    None when it cannot be done safely: the body is not a JSON object, names the field twice, or has it as anything but
+    text or null. `tier` needs no escaping; `body` is the JSON text itself, without a content coding.
+    """
+    try:
+        own = _tier_decoder.decode(body).service_tier
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    value = b'"%s"' % tier.encode("ascii")
+    brace = body.index(b"{")
+    if own is msgspec.UNSET:
+        return _insert(body, brace, b'"service_tier":' + value)
+    span = _member(body, brace, "service_tier") if own is None or isinstance(own, str) else None
+    return None if span is None else body[: span[0]] + value + body[span[1] :]
+
+
 def _insert(body: bytes, brace: int, member: bytes) -> bytes:
     """`member` becomes the first of the object whose brace opens at `brace`."""
     first = _FIRST_KEY.match(body, brace + 1)
@@ -115,8 +138,10 @@ def _is_key(mark: bytes, name: str) -> bool:
 
 
 def _value_end(body: bytes, start: int) -> int:
-    """Past a literal; for an object only its beginning matters to those who ask."""
+    """Past a literal or a text; for an object only its beginning matters to those who ask."""
     for literal in (b"null", b"false"):
         if body.startswith(literal, start):
             return start + len(literal)
+    if body.startswith(b'"', start) and (text := _TOKEN.match(body, start)) is not None:
+        return text.end()
     return start

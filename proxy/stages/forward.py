@@ -229,13 +229,16 @@ def _request(route: Route, exchange: Exchange, target: bytes, headers: RawHeader
 
 
 def _filled_in(route: Route, exchange: Exchange, data: bytes, headers: RawHeaders) -> tuple[bytes, RawHeaders]:
-    """The body with what this upstream is to have and the caller left out; as it came when that is nothing."""
-    call, endpoint = exchange.call, exchange.endpoint
+    """The body with what this upstream is to have and the caller left out; as it came, or was changed on its way here,
+    when that is nothing."""
+    call, endpoint, encoding = exchange.call, exchange.endpoint, exchange.header(b"content-encoding")
+    if exchange.sent is not None:
+        data, headers, encoding = exchange.sent, without(headers, b"content-encoding"), None
     if call is None:
         return data, headers
     asks = route.include_usage and call.stream and endpoint in STREAMS_WITH_USAGE_OPTION and not call.asks_for_usage
     fills = route.prompt_cache_key != "off" and endpoint in prompt_cache.ENDPOINTS and call.prompt_cache_key is None
-    plain = without_coding(data, exchange.header(b"content-encoding")) if asks or fills else None
+    plain = without_coding(data, encoding) if asks or fills else None
     if plain is None:
         return data, headers
     changed = plain

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.rewrite import ask_for_usage, fill_prompt_cache_key
+from proxy.openai.rewrite import ask_for_usage, fill_prompt_cache_key, set_service_tier
 
 
 @pytest.mark.parametrize(
@@ -177,3 +177,27 @@ def test_only_the_key_is_added(
 def test_filling_in_never_raises(body: bytes) -> None:
     after = fill_prompt_cache_key(body, "ps-1")
     assert after is None or json.loads(after)["prompt_cache_key"] == "ps-1"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"a":1}', b'{"service_tier":"flex","a":1}'),
+        (b'{"a":1 , "service_tier" : "default"}', b'{"a":1 , "service_tier" : "flex"}'),
+        (b'{"service_tier":null,"n":1.0}', b'{"service_tier":"flex","n":1.0}'),
+        (b'{"service_tier":"a\\"}","n":1e2}', b'{"service_tier":"flex","n":1e2}'),
+        (b'{"x":{"service_tier":"auto"}}', b'{"service_tier":"flex","x":{"service_tier":"auto"}}'),
+        (b'{"service\\u005ftier":"auto"}', b'{"service\\u005ftier":"flex"}'),
+        (b'{"m":"service_tier","service_tier":""}', b'{"m":"service_tier","service_tier":"flex"}'),
+    ],
+)
+def test_the_service_tier_is_set(before: bytes, after: bytes) -> None:
+    assert set_service_tier(before, "flex") == after
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{", b'{"service_tier":7}', b'{"service_tier":{}}', b'{"service_tier":"a","service_tier":"b"}'],
+)
+def test_a_service_tier_is_left_alone(body: bytes) -> None:
+    assert set_service_tier(body, "flex") is None
