@@ -11,7 +11,7 @@ from typing import Final
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from .dialects import Dialect, gen_ai
 from .record import CallRecord
@@ -59,6 +59,7 @@ def readable_spans(
             resource=resource,
             attributes=dialect(record, span_attributes(record, content=content)),
             kind=SpanKind.CLIENT,
+            links=[_link(trace, span) for trace, span in record.links],
             status=_status(status(record)),
             start_time=record.start_ns,
             end_time=max(record.end_ns, record.start_ns),
@@ -82,6 +83,10 @@ def _attempt(child: AttemptSpan, parent: SpanContext, resource: Resource) -> Rea
         end_time=child.end_ns,
         instrumentation_scope=SCOPE,
     )
+
+
+def _link(trace_id: str, span_id: str) -> Link:
+    return Link(SpanContext(int(trace_id, 16), int(span_id, 16), True, _SAMPLED))
 
 
 _UNSET: Final = Status(StatusCode.UNSET)

@@ -142,8 +142,8 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
 
     kind: Literal["call", "deferral", "batch"] = "call"
     """What the span stands for. call: an exchange, or a line of a batch, which is one that was put off. deferral: an
-    exchange whose answer is made by an item of the queue, with a record of its own below this one; batch: a batch, whose
-    lines link to it. The last two buy nothing and are no generations."""
+    exchange whose answer is made by an item of the queue, with a record of its own below this one. batch: a batch,
+    whose lines link to it. The last two buy nothing and are no generations."""
     item_id: str = ""
     """The item of the queue, in the record of its deferral and in that of its answer."""
     links: list[tuple[str, str]] = []

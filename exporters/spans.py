@@ -74,20 +74,26 @@ class AttemptSpan:
 
 
 def operation(record: CallRecord) -> str:
-    """`gen_ai.operation.name`; "" for endpoints that are not parsed."""
-    return OPERATIONS.get(record.endpoint, "")
+    """`gen_ai.operation.name`; "" for endpoints that are not parsed, and for what is no call of a model."""
+    return OPERATIONS.get(record.endpoint, "") if record.kind == "call" else ""
 
 
 def span_name(record: CallRecord) -> str:
-    """`{operation} {request model}`; for endpoints that are not parsed `{METHOD} {path template}`."""
-    name = OPERATIONS.get(record.endpoint)
-    if name is None:
+    """`{operation} {request model}`; `{METHOD} {path template}` for endpoints that are not parsed and for a call that
+    is put off; `batch {model}` for a batch."""
+    if record.kind == "batch":
+        return f"batch {record.request_model}" if record.request_model else "batch"
+    name = operation(record)
+    if not name:
         return f"{record.method} {path_template(record.path)}"
     return f"{name} {record.request_model}" if record.request_model else name
 
 
 def span_attributes(record: CallRecord, *, content: Content = "full") -> Attributes:
     """All attributes of the exchange's span, by the table in `attributes.py`.
+
+    Spans of kind deferral and batch have no `penstock.request.id` and no `gen_ai.operation.name`: those two make a row
+    of `generations`.
 
     `content` is the most that may appear of the caller's text. "redacted" shows what `Redactor.redact_record` has been
     through; a record that it has not seen shows no text at all, so that a forgotten call cannot leak.
@@ -115,7 +121,37 @@ def unchecked_attributes(record: CallRecord, *, content: Content = "full") -> At
         found["penstock.content"] = "off"
     _add_derived(found, record)
     _add_families(found, record)
+    if record.kind != "call":
+        _unmake_call(found, record)
+    if record.item_id:
+        found["penstock.item.id"] = record.item_id
     return found
+
+
+def _unmake_call(found: Attributes, record: CallRecord) -> None:
+    """A span that bought nothing must not look like a generation, here or in any backend: what makes it one goes, or
+    gets a name of its own."""
+    found["penstock.kind"] = record.kind
+    for name in _OF_CALLS:
+        found.pop(name, None)
+    if record.kind == "deferral":
+        found["penstock.deferral.request.id"] = record.request_id
+    if record.request_model:
+        found[f"penstock.{record.kind}.model"] = record.request_model
+    if record.kind == "batch":
+        for name, value in record.parameters.items():
+            found[f"penstock.batch.{name}"] = value
+
+
+_OF_CALLS: Final = (
+    "penstock.request.id",
+    "penstock.request.parameters",
+    "gen_ai.operation.name",
+    "gen_ai.request.model",
+    "gen_ai.request.stream",
+    "gen_ai.response.time_to_first_chunk",
+    "openai.api.type",
+)
 
 
 def _encodable(text: str) -> str:

@@ -55,6 +55,14 @@ class Block:
         self.begin(name, "String")
         add_strings(self.data, values)
 
+    def string_arrays(self, name: str, rows: Sequence[Sequence[str]]) -> None:
+        """A column of type Array(String)."""
+        self.begin(name, "Array(String)")
+        end = 0
+        self.data += _little(array("Q", [end := end + len(row) for row in rows]))
+        if end:
+            add_strings(self.data, [value for row in rows for value in row])
+
     def low_cardinality(self, name: str, values: Sequence[str]) -> None:
         """A column of type LowCardinality(String)."""
         self.begin(name, "LowCardinality(String)")

@@ -45,8 +45,9 @@ class FeedbackRow(msgspec.Struct, kw_only=True, gc=False):
 SPAN_COLUMNS: Final = (
     *("Timestamp", "TraceId", "SpanId", "ParentSpanId", "TraceState", "SpanName", "SpanKind", "ServiceName"),
     *("ResourceAttributes", "ScopeName", "ScopeVersion", "SpanAttributes", "Duration", "StatusCode", "StatusMessage"),
+    *("Links.TraceId", "Links.SpanId"),
 )
-"""Of `otel_traces_ingest`; the columns that are not here (events, links) are empty."""
+"""Of `otel_traces_ingest`; the columns that are not here are empty."""
 FEEDBACK_COLUMNS: Final = FeedbackRow.__struct_fields__
 
 _INT64_MAX: Final = 2**63 - 1
@@ -55,8 +56,10 @@ _encoder: Final = msgspec.json.Encoder()
 _AT_ONCE: Final = 50
 """Records whose attributes are made and written together: as many as fit into a processor's cache."""
 
-_Span = tuple[int, str, str, str, str, str, int, str, str]
-"""Start, the three ids, trace state, name, duration, the status in two columns."""
+_Links = list[tuple[str, str]]
+_NO_LINKS: Final[_Links] = []
+_Span = tuple[int, str, str, str, str, str, int, str, str, _Links]
+"""Start, the three ids, trace state, name, duration, the status in two columns, the links."""
 
 
 class SpanRows:
@@ -87,7 +90,7 @@ class SpanRows:
         return self._block(spans, names, values) if spans else b""
 
     def _block(self, spans: Sequence[_Span], names: Sequence[tuple[str, ...]], values: bytearray) -> bytes:
-        starts, traces, ids, parents, states, titles, durations, codes, messages = zip(*spans, strict=True)
+        starts, traces, ids, parents, states, titles, durations, codes, messages, links = zip(*spans, strict=True)
         rows = len(spans)
         block = Block(len(SPAN_COLUMNS), rows)
         block.numbers("Timestamp", "DateTime64(9)", "q", starts)
@@ -105,6 +108,8 @@ class SpanRows:
         block.numbers("Duration", "UInt64", "Q", durations)
         block.low_cardinality("StatusCode", codes)
         block.strings("StatusMessage", messages)
+        block.string_arrays("Links.TraceId", [[trace for trace, _ in row] for row in links])
+        block.string_arrays("Links.SpanId", [[span for _, span in row] for row in links])
         return bytes(block.data)
 
 
@@ -120,6 +125,7 @@ def _span(record: CallRecord) -> _Span:
         _within(record.end_ns - record.start_ns),
         code,
         message,
+        record.links,
     )
 
 
@@ -134,6 +140,7 @@ def _attempt_span(record: CallRecord, attempt: AttemptSpan) -> _Span:
         _within(attempt.end_ns - attempt.start_ns),
         attempt.status.code,
         attempt.status.message,
+        _NO_LINKS,
     )
 
 
