@@ -160,8 +160,9 @@ class Entry:
             self.first_token_s = self.journal.monotonic()
 
     def capture(self, piece: bytes) -> None:
-        """Keep `piece` of the reply's decoded body, up to the capture limit; nothing of bodies that are not parsed."""
-        if self.exchange.endpoint in ("other", "embeddings"):
+        """Keep `piece` of the reply's decoded body, up to the capture limit; nothing of bodies that are not parsed, nor
+        of those that the record of an item keeps."""
+        if self.exchange.endpoint in ("other", "embeddings") or self.exchange.item_id:
             return
         room = self.journal.capture_bytes_max - self._captured_bytes
         if len(piece) > room:
@@ -230,11 +231,17 @@ class Entry:
             response_type=self.response_type,
             attempts=exchange.attempts,
             cache_status=exchange.cache_status,
+            batch_id=exchange.batch_id,
+            links=exchange.links,
         )
         call = exchange.call
         if call is not None:
             record.request_model = call.model
             record.stream = bool(call.stream)
+        if exchange.item_id:
+            # What was asked, answered and paid for is in the record that the item gets.
+            record.kind, record.item_id = "deferral", exchange.item_id
+            return record
         self._attach_bodies(record)
         if self.facts is not None:
             self._fill(record, self.facts)

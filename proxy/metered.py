@@ -9,14 +9,15 @@ from typing import Protocol
 
 import msgspec
 
-from exporters.record import CallRecord
+from exporters.record import CallRecord, Outcome
 
+from .background import is_background, reads_a_response
 from .entry import Entry
 from .errors import PenstockError, UpstreamFault
-from .openai.coding import Decoder
+from .openai.coding import Decoder, decode
 from .openai.fragments import event_facts, tail_facts
-from .openai.meter import StreamMeter
-from .reply import BodyStream, Tunnel
+from .openai.meter import StreamMeter, unary_facts
+from .reply import BodyStream, RawHeaders, Reply, Tunnel
 
 _log = logging.getLogger(__name__)
 
@@ -222,6 +223,36 @@ class MeteredTunnel:
         else:
             self._left(self._entry, f"websocket_close_{code}")
         await self._inner.aclose(code, reason)
+
+
+def whole(entry: Entry, reply: Reply, body: bytes, outcome: Outcome = "answered", error_type: str = "") -> Reply:
+    """A reply that is here already: metered, sealed, and told in its headers."""
+    entry.response_bytes = len(body)
+    reply.body = body
+    if body:
+        entry.first_token()
+    if "json" in entry.response_type:
+        decoded = decode(body, entry.response_encoding) if entry.response_encoding else None
+        if not entry.response_encoding or decoded is not None:
+            plain = decoded.data if decoded is not None else body
+            entry.capture(plain)
+            entry.facts = facts = unary_facts(entry.exchange.endpoint, plain)
+            if reply.status >= 400:
+                entry.upstream_error = (facts.error_type, facts.error_message)
+            if entry.exchange.method == "GET" and reads_a_response("GET", entry.exchange.path):
+                entry.stored_in_background = is_background(plain)
+    reply.headers += told(entry.seal(outcome, error_type=error_type))
+    return reply
+
+
+def told(record: CallRecord) -> RawHeaders:
+    """The headers that tell a caller what its call used and cost, as far as that is known."""
+    headers: RawHeaders = []
+    if record.usage_source:
+        headers.append((b"x-penstock-tokens", tokens(record).encode()))
+    if record.cost is not None:
+        headers.append((b"x-penstock-cost-usd", b"%.10g" % record.cost))
+    return headers
 
 
 def tokens(record: CallRecord) -> str:

@@ -104,9 +104,9 @@ def _without_text(record: CallRecord) -> CallRecord:
 def price(record: CallRecord, prices: Prices) -> CallRecord:
     """Fill cost and savings from the usage; the record itself is changed. An unknown price leaves them empty.
 
-    The tier that is billed is "batch" for a line of a batch, else that of the reply. Where a stream broke off before
-    the reply could say, it is the one that was asked for. What was answered without the upstream costs nothing, even
-    where the price is not known: it was not bought.
+    The tier that is billed is "batch" for a line of a provider's batch, else that of the reply: a line with attempts
+    was asked live, like any call. Where a stream broke off before the reply could say, it is the one that was asked
+    for. What was answered without the upstream costs nothing, even where the price is not known: it was not bought.
     """
     bill = _bill(record, prices)
     strategy = reused_by(record)
@@ -134,7 +134,7 @@ def _bill(record: CallRecord, prices: Prices) -> _Bill | None:
     if record.input_tokens is None:
         return None
     tier = record.service_tier
-    if record.batch_id:
+    if record.batch_id and not record.attempts:
         tier = "batch"
     elif not tier and record.usage_source == "estimated":
         tier = record.service_tier_requested

@@ -7,15 +7,15 @@ import logging
 from collections.abc import Coroutine
 from typing import Literal, cast
 
-from ..background import is_background, reads_a_response
+from ..background import reads_a_response
 from ..chain import Handler
 from ..entry import Entry, Journal
 from ..errors import ClientGone, PenstockError, UpstreamFault
 from ..exchange import Exchange
 from ..http.headers import without
-from ..metered import Broken, MeteredBody, MeteredTunnel, Prefixed, tokens
-from ..openai.coding import decode, decoder_for
-from ..openai.meter import StreamMeter, unary_facts
+from ..metered import Broken, MeteredBody, MeteredTunnel, Prefixed, whole
+from ..openai.coding import decoder_for
+from ..openai.meter import StreamMeter
 from ..reply import BodyStream, Reply, Tunnel
 
 _log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class Record:
             stream = Prefixed(body, None) if isinstance(body, bytes) else cast(BodyStream, body)
             return self._streamed(entry, reply, stream)
         if isinstance(body, bytes):
-            return _whole(entry, reply, body)
+            return whole(entry, reply, body)
         if (entry.exchange.endpoint == "other" and reply.status < 400) or _streams_otherwise(entry):
             return self._streamed(entry, reply, cast(BodyStream, body))
         return await self._collected(entry, reply, cast(BodyStream, body))
@@ -108,7 +108,7 @@ class Record:
             self._left(entry)
             raise
         await body.aclose()
-        return _whole(entry, reply, b"".join(pieces))
+        return whole(entry, reply, b"".join(pieces))
 
     def _streamed(self, entry: Entry, reply: Reply, body: BodyStream) -> Reply:
         exchange = entry.exchange
@@ -173,30 +173,6 @@ class Record:
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-
-
-def _whole(entry: Entry, reply: Reply, body: bytes) -> Reply:
-    """A reply that is here already: metered, sealed, and told in its headers."""
-    entry.response_bytes = len(body)
-    reply.body = body
-    if body:
-        entry.first_token()
-    if "json" in entry.response_type:
-        decoded = decode(body, entry.response_encoding) if entry.response_encoding else None
-        if not entry.response_encoding or decoded is not None:
-            plain = decoded.data if decoded is not None else body
-            entry.capture(plain)
-            entry.facts = facts = unary_facts(entry.exchange.endpoint, plain)
-            if reply.status >= 400:
-                entry.upstream_error = (facts.error_type, facts.error_message)
-            if entry.exchange.method == "GET" and reads_a_response("GET", entry.exchange.path):
-                entry.stored_in_background = is_background(plain)
-    record = entry.seal("answered")
-    if record.usage_source:
-        reply.headers.append((b"x-penstock-tokens", tokens(record).encode()))
-    if record.cost is not None:
-        reply.headers.append((b"x-penstock-cost-usd", b"%.10g" % record.cost))
-    return reply
 
 
 def _is_event_stream(entry: Entry) -> bool:
