@@ -37,6 +37,10 @@ def _flag(name: str) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default=false())
 
 
+def _some(name: str, columns: str, condition: str) -> Index:
+    return Index(name, *columns.split(), sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 items = Table(
     "items",
     metadata,
@@ -82,8 +86,15 @@ items = Table(
     Index("items_by_lot", "state", "lot", "created_ns"),
     Index("items_by_batch", "batch_id", "position"),
     Index("items_by_question", "question"),
-    Index("items_by_rejoin", "rejoin"),
-    Index("items_by_done", "done_seq"),
+    # Only of rows that have any, so that a new item costs little; a query must say so too: `and line != ''`.
+    _some("items_by_line", "line", "line != ''"),
+    _some("items_by_credential", "credential", "credential != ''"),
+    _some("items_by_rejoin", "rejoin", "rejoin != ''"),
+    _some("items_by_done", "done_seq", "done_seq > 0"),
+    _some("items_by_upstream", "upstream created_ns position", "state = 'queued'"),
+    _some("items_by_deadline", "deadline_ns", "state = 'queued'"),
+    _some("items_by_tier", "created_ns", "tier != '' and state = 'queued'"),
+    _some("items_by_webhook", "webhook_at_ns", "webhook_state = 'waiting'"),
 )
 
 batches = Table(
