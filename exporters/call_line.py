@@ -48,6 +48,8 @@ class Call:
     outcome: str
     error: str
     cache: str
+    way: str = ""
+    """deferred, held, batch, ...: how else it was answered than at once."""
 
     @property
     def has_usage(self) -> bool:
@@ -61,7 +63,10 @@ def call_of(record: CallRecord) -> Call:
         ended=record.end_ns / 1e9,
         status=record.status,
         what=record.request_model or f"{record.method} {record.path}",
-        metered=record.endpoint != "other" and record.status < 400 and record.outcome in ("answered", "cached", "cut"),
+        metered=record.kind == "call"
+        and record.endpoint != "other"
+        and record.status < 400
+        and record.outcome in ("answered", "cached", "cut"),
         duration_s=(record.end_ns - record.start_ns) / 1e9,
         first_token_s=(record.first_token_ns - record.start_ns) / 1e9 if streamed else None,
         input_tokens=record.input_tokens,
@@ -72,7 +77,26 @@ def call_of(record: CallRecord) -> Call:
         outcome=record.outcome,
         error=record.error_type,
         cache=record.cache_status,
+        way=_way(record),
     )
+
+
+def _way(record: CallRecord) -> str:
+    if record.kind == "batch":
+        parts = [f"batch of {record.parameters.get('total', 0):,}"]
+        if failed := record.parameters.get("failed"):
+            parts.append(f"{failed:,} failed")
+        if record.error_type:
+            parts.append(record.error_type)
+        return ", ".join(parts)
+    if record.kind == "deferral":
+        return "deferred" if record.status == 202 else "held"
+    return way_of(record.batch_id, record.outcome)
+
+
+def way_of(batch_id: str, outcome: str) -> str:
+    """Of a call: `batch` for a line of one. That it was abandoned or cached says more."""
+    return "batch" if batch_id and outcome == "answered" else ""
 
 
 def has_failed(status: int, outcome: str) -> bool:
@@ -95,8 +119,8 @@ def note(call: Call) -> tuple[str, str]:
     if has_failed(call.status, call.outcome):
         return printable(reason(call.status, call.outcome, call.error)), "red"
     if call.outcome != "answered":
-        return call.outcome, "cyan" if call.outcome == "cached" else "yellow"
-    return printable(call.cache), "dim cyan"
+        return printable(call.way or call.outcome), "cyan" if call.outcome == "cached" else "yellow"
+    return printable(call.way or call.cache), "dim cyan"
 
 
 def model_width(columns: int | None, others: int = LINE_WIDTH - MODEL_WIDTH) -> int:

@@ -6,8 +6,9 @@ import logging
 import os
 import threading
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import IO
 
 from rich.console import Console
@@ -20,6 +21,8 @@ from .sink import Batch
 logger = logging.getLogger(__name__)
 
 LINES_PER_SECOND = 50
+BATCHES_MAX = 1000
+"""Batches whose lines are being added up."""
 
 
 def terminal(file: IO[str]) -> Console:
@@ -45,8 +48,40 @@ def _later(delay_s: float, action: Callable[[], None]) -> None:
     timer.start()
 
 
+class _Sum:
+    """What the calls of one batch used and cost."""
+
+    def __init__(self) -> None:
+        self._input = self._cached = self._output = 0
+        self._cost: float | None = 0.0
+        self._estimated = False
+
+    def add(self, record: CallRecord) -> None:
+        self._input += record.input_tokens or 0
+        self._cached += record.cached_tokens or 0
+        self._output += record.output_tokens or 0
+        self._estimated |= record.usage_source == "estimated"
+        if record.cost is not None and self._cost is not None:
+            self._cost += record.cost
+        elif record.input_tokens is not None:
+            self._cost = None
+
+    def in_all(self, call: Call) -> Call:
+        return replace(
+            call,
+            input_tokens=self._input,
+            cached_tokens=self._cached,
+            output_tokens=self._output,
+            estimated=self._estimated,
+            cost=self._cost,
+        )
+
+
 class ConsoleSink:
-    """Prints calls as they end. Never raises and never holds the recorder up: past 50 lines a second it only counts."""
+    """Prints calls as they end. Never raises and never holds the recorder up: past 50 lines a second it only counts.
+
+    The calls of a batch are not printed: they are added up, and the batch is one line when it is over.
+    """
 
     name = "console"
 
@@ -66,6 +101,7 @@ class ConsoleSink:
         self._printed = 0
         self._hidden = 0
         self._tokens: deque[str] = deque(maxlen=64)
+        self._sums: OrderedDict[str, _Sum] = OrderedDict()
         self._width: int | None = None
         self._broken = False
 
@@ -79,6 +115,14 @@ class ConsoleSink:
                 self._offer(record)
 
     def _offer(self, record: CallRecord) -> None:
+        if record.kind == "call" and record.batch_id:
+            self._sums.setdefault(record.batch_id, _Sum()).add(record)
+            if len(self._sums) > BATCHES_MAX:
+                self._sums.popitem(last=False)
+            return
+        call = call_of(record)
+        if record.kind == "batch" and (lines := self._sums.pop(record.batch_id, None)):
+            call = lines.in_all(call)
         second = int(self._clock())
         if second != self._second:
             self._tell_hidden()
@@ -86,7 +130,7 @@ class ConsoleSink:
         if self._printed < LINES_PER_SECOND:
             self._printed += 1
             self._print_head()
-            self._print_call(call_of(record))
+            self._print_call(call)
             return
         self._hidden += 1
         if self._hidden == 1:

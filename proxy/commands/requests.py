@@ -20,6 +20,7 @@ from exporters.call_line import (
     number,
     padded,
     status_and_model,
+    way_of,
     with_note,
 )
 from exporters.console import columns_of, print_line
@@ -30,7 +31,7 @@ from .store import Query, Row
 CALL_COLUMNS = """
     request_id, method, path, endpoint, provider, upstream, model, response_model, response_id, stream, status, outcome,
     error_type, error_message, key_id, user, session, tags, usage_source, input_tokens, cached_tokens,
-    output_tokens, reasoning_tokens, cost, cache_status, service_tier, duration_ms, ttft_ms, attempts,
+    output_tokens, reasoning_tokens, cost, cache_status, batch_id, service_tier, duration_ms, ttft_ms, attempts,
     toUnixTimestamp64Nano(timestamp) / 1e9 AS started
 """
 """What is listed of a call: all but its text."""
@@ -60,6 +61,7 @@ def call_of_row(row: Row) -> Call:
         outcome=row["outcome"],
         error=row["error_type"],
         cache=row["cache_status"],
+        way=way_of(row["batch_id"], row["outcome"]),
     )
 
 
