@@ -133,15 +133,19 @@ class Own:
         return json_reply(202, {"id": feedback.id})
 
     async def _request(self, wanted: str) -> Reply:
-        record = self.journal.recent.get(wanted)
-        if record is not None:
-            return json_reply(200, summary(record))
+        recent = self.journal.recent.get(wanted)
+        if recent is not None and recent.kind == "call":
+            return json_reply(200, summary(recent))
+        found: Mapping[str, Any] | None = None
         try:
             found = await self._look_up(wanted)
         except LookupFailed as error:
-            raise Overload(
-                f"The store cannot be asked now: {error}", code="store_unavailable", retry_after_s=2
-            ) from error
+            if recent is None:
+                raise Overload(
+                    f"The store cannot be asked now: {error}", code="store_unavailable", retry_after_s=2
+                ) from error
+        if found is None and recent is not None:  # put off, and not answered yet
+            found = summary(recent)
         if found is None:
             raise ClientFault(
                 "No such request. One that has just ended appears within two seconds.",
