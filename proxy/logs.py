@@ -37,7 +37,7 @@ def configure_logging(process: str, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(OneLine(process, colour=wants_colour(sys.stderr)))
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for chatty in ("httpx", "httpcore", "asyncio", "urllib3"):
+    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "openai", "asyncio", "urllib3"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # What it logs it raises too, and the sink says it once a minute.
     logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
