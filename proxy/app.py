@@ -11,10 +11,16 @@ from exporters.spool import SpoolWriter
 from exporters.trace_context import new_request_id
 
 from .background import Claims
+from .batching.control import Schedules
+from .batching.deferring import Deferring
+from .batching.flex import ask_flex
+from .batching.queue import Queue
+from .batching.waiting import Waiting
 from .cache_endpoints import CacheEndpoints
 from .caching.opening import index_of, tiers_of
 from .chain import Stage, compose
 from .credentials import KeyRing
+from .deferred_endpoints import DeferredEndpoints
 from .endpoints import Lookup, Own
 from .entry import Journal
 from .http.server import Limits, Server
@@ -22,10 +28,12 @@ from .http.websocket import Tunneler
 from .metering.complete import completer, pricer
 from .settings import Settings
 from .stages.authenticate import authenticate
+from .stages.batch import Batch
 from .stages.cache import Cache
 from .stages.forward import Forward, Route
 from .stages.limit import limit
 from .stages.record import Record
+from .stages.schedule import schedule
 from .stages.understand import understand
 
 
@@ -39,6 +47,14 @@ class App:
     spool: SpoolWriter
     claims: Claims
     cache: Cache | None
+    queue: Queue | None
+    batch: Batch | None
+
+    def begin_draining(self) -> None:
+        """Connections are closed with their replies from now on, and nobody is held for one any longer."""
+        self.server.draining = True
+        if self.batch is not None:
+            self.batch.release()
 
     def tick(self) -> None:
         """What is due, about once a second."""
@@ -49,6 +65,10 @@ class App:
     async def aclose(self) -> None:
         """Let go of the upstreams, let what was kept reach the disk, then close the spool: all sealed is in it."""
         await self.forward.aclose()
+        if self.batch is not None:
+            await self.batch.aclose()
+        if self.queue is not None:
+            await self.queue.aclose()
         if self.cache is not None:
             await self.cache.aclose()
         self.spool.close()
@@ -80,12 +100,19 @@ def build(
     folder = Path(settings.server.data_dir) / "cache"
     tiers = tiers_of(settings.cache, folder) if settings.cache.enabled else None
     cache = Cache(settings.cache, tiers, forward.choose, semantic=index_of(settings.cache, folder)) if tiers else None
+    queue = Queue(settings) if settings.batch.enabled else None
+    deferring = Deferring(settings, queue) if queue else None
+    batch = Batch(settings.batch, deferring, Waiting(deferring.queue.ended), ask_flex) if deferring else None
+    schedules = Schedules(settings.batch, lambda exchange: forward.choose(exchange).batch)
     stages: list[Stage] = [
         record,
         *([authenticate(key_id)] if key_id else []),
-        limit(settings.server.concurrent_max, lambda: server.open),
+        limit(settings.server.concurrent_max, lambda: server.open - (batch.held if batch else 0)),
         understand(settings.server.parsed_body_bytes_max, journal.accept),
+        *([schedule(schedules, batch.later)] if batch else []),
         *([cache] if cache else []),
+        *([batch] if batch else []),
+        *_emulation(settings, queue, forward),
     ]
     own = Own(
         journal=journal,
@@ -100,6 +127,7 @@ def build(
         if tiers
         else None,
         ready=lambda: "shutting down" if server.draining else "" if spool.directory else "the spool cannot be written",
+        deferred=DeferredEndpoints(deferring, batch.delivered, batch.retry_after_s) if deferring and batch else None,
     )
     server = Server(
         compose(stages, forward),
@@ -107,4 +135,21 @@ def build(
         Limits(header_bytes_max=settings.server.header_bytes_max, body_bytes_max=settings.server.body_bytes_max),
         monotonic=monotonic,
     )
-    return App(server=server, record=record, forward=forward, spool=spool, claims=journal.claims, cache=cache)
+    return App(
+        server=server,
+        record=record,
+        forward=forward,
+        spool=spool,
+        claims=journal.claims,
+        cache=cache,
+        queue=queue,
+        batch=batch,
+    )
+
+
+def _emulation(settings: Settings, queue: Queue | None, forward: Forward) -> list[Stage]:
+    if queue is None or all(upstream.batch != "local" for upstream in settings.upstreams):
+        return []
+    from .stages.emulate import emulate  # with it comes SQLAlchemy, which other workers do without
+
+    return [emulate(settings, queue, forward.choose)]

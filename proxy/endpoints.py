@@ -14,6 +14,7 @@ import msgspec
 from exporters.record import CallRecord, Feedback
 
 from .cache_endpoints import CacheEndpoints
+from .deferred_endpoints import DeferredEndpoints
 from .entry import Journal
 from .errors import ClientFault, Overload, PenstockError
 from .exchange import Exchange
@@ -59,6 +60,8 @@ class Own:
     """None when the cache is off."""
     ready: Callable[[], str]
     """"" when the worker takes calls, else the reason why not."""
+    deferred: DeferredEndpoints | None = None
+    """None when nothing is deferred."""
 
     async def __call__(self, exchange: Exchange) -> Reply:
         try:
@@ -81,9 +84,11 @@ class Own:
         if path.startswith("requests/"):
             _allow(exchange, "GET", "HEAD")
             return await self._request(path.removeprefix("requests/"))
+        if self.deferred is not None and path.startswith("deferred/"):
+            return await self.deferred(exchange, path.removeprefix("deferred/"))
         raise ClientFault(
-            f"There is nothing at {exchange.path!r}. Below /penstock/ are health, ready, requests/ID, feedback and "
-            "cache.",
+            f"There is nothing at {exchange.path!r}. Below /penstock/ are health, ready, requests/ID, feedback, "
+            "deferred/ID and cache.",
             code="not_found",
             status=404,
         )

@@ -60,6 +60,11 @@ class MeteredBody:
         self._closed = False
         self._tail = b""
 
+    @property
+    def is_held(self) -> bool:
+        """Its reply is an item of the queue, which goes on without a caller."""
+        return bool(self._entry.exchange.item_id)
+
     async def read(self) -> bytes:
         while not self._ended:
             try:

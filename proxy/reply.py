@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -53,6 +53,8 @@ class Reply:
     reason: bytes = b""
     trailing: bytes = b""
     """Bytes that Penstock itself adds after the upstream's last one (the stream summary)."""
+    sent: Callable[[], object] | None = None
+    """Called once a body that was whole has been handed over to a caller who is still there."""
 
 
 def json_reply(status: int, body: Mapping[str, Any]) -> Reply:

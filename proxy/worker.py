@@ -71,7 +71,7 @@ async def _tick(app: App) -> None:
 
 async def _drain(app: App, timeout_s: float, hurry: asyncio.Event) -> None:
     server = app.server
-    server.draining = True
+    app.begin_draining()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             finished = asyncio.ensure_future(_finished(app))

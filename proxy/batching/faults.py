@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from ..addresses import is_loopback, split, url_secret
 from ..credentials import is_reference
 from ..settings import Batch, BatchRule, Settings
+from .control import DEADLINE_MAX_S, wait_of
 
 SECRET_CHARS_MIN = 16
 _NOT_HERE = "a secret itself is not written into the file"
@@ -26,6 +27,8 @@ def faults(batch: Batch) -> Iterator[str]:
         if not host or "/" in host or host != host.strip():
             yield f"batch.webhook_hosts[{index}]: write a host alone, hooks.internal for instance"
     for index, rule in enumerate(batch.rules):
+        if rule.deadline and not 0 < (wait_of(rule.deadline) or 0) <= DEADLINE_MAX_S:
+            yield f"batch.rules[{index}].deadline: write 90s, 30m, 2h or 1d, up to 30 days"
         if not rule.models or not rule.paths or not rule.keys:
             yield f'batch.rules[{index}]: fits nothing; write models = ["*"], paths = ["*"] and keys = ["*"] for all'
 

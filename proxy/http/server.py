@@ -145,7 +145,11 @@ class Server(web.Server):
         body = reply.body
         if isinstance(body, bytes):
             # What follows the head of an upgrade is no request, so the connection ends with its refusal.
-            return await send_whole(request, reply, body, self.draining or exchange.websocket, self.limits.stalled_s)
+            closing = self.draining or exchange.websocket
+            sent = await send_whole(request, reply, body, closing, self.limits.stalled_s)
+            if reply.sent is not None and request.transport is not None and not request.transport.is_closing():
+                reply.sent()
+            return sent
         if reply.status == HTTPStatus.SWITCHING_PROTOCOLS:
             return await bridge(request, cast(Any, body), self.limits.body_bytes_max)
         try:

@@ -12,6 +12,7 @@ from cache.entry import Entry
 from cache.tiers import Tiers
 
 from .. import settings
+from ..batching.item import Keep
 from ..caching.asking import Ask, Asking
 from ..caching.control import Control, Controls
 from ..caching.flights import Flight, Listener, SharedBody
@@ -90,6 +91,8 @@ class Cache:
             if reply is None:
                 raise _not_in_cache("there is none for this question")
             return reply
+        if exchange.deferral is not None and exchange.deferral.mode != "flex":
+            return await self._deferred(ask, exchange, inner)
         if control.serve and self._settings.coalesce:
             return await self._together(ask, exchange, inner)
         return await self._alone(ask, exchange, inner)
@@ -226,6 +229,15 @@ class Cache:
         else:
             reply.body = Listener(self._shared(ask, exchange, reply, _nothing, lambda: 1), _nothing)
         return _marked(reply, b"miss")
+
+    async def _deferred(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
+        """A kept reply saves the wait. What else is answered is kept by the dispatcher, and shared in the queue."""
+        stored = await self._stored(ask, exchange) if ask.control.serve else None
+        if stored is not None and (given := self._given(stored.entry, exchange, ask.control, stored.similarity)):
+            return given
+        if ask.control.keep:
+            exchange.keep = Keep(ask.key, ask.control.namespace, ask.control.ttl_s)
+        return _marked(await inner(exchange), b"miss")
 
     def _shared(
         self, ask: Ask, exchange: Exchange, reply: Reply, close: Callable[[], object], members: Callable[[], int]

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from exporters.trace_context import format_traceparent, new_span_id
@@ -45,6 +46,7 @@ class Route:
     authorization: bytes | None
     include_usage: bool
     prompt_cache_key: prompt_cache.Rule
+    batch: Literal["provider", "local", "none"]
     timeouts: Timeouts
     pool: Pool
 
@@ -68,6 +70,7 @@ class Route:
             authorization=f"Bearer {upstream.api_key}".encode() if upstream.api_key else None,
             include_usage=upstream.include_usage,
             prompt_cache_key=upstream.prompt_cache_key,
+            batch=upstream.batch,
             timeouts=Timeouts(
                 connect_s=upstream.connect_timeout_s,
                 first_byte_s=upstream.first_byte_timeout_s,

@@ -135,7 +135,7 @@ class Record:
         return reply
 
     def _abandon(self, body: MeteredBody) -> bool:
-        if not self._drains or self.stopping or len(self._background) >= DRAINS_MAX:
+        if not self._drains or self.stopping or body.is_held or len(self._background) >= DRAINS_MAX:
             return False
         self._spawn(body.drain(self._drain_timeout_s))
         return True
@@ -146,8 +146,8 @@ class Record:
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
-            if self.stopping or len(self._background) >= DRAINS_MAX:
-                call.cancel()
+            if self.stopping or exchange.item_id or len(self._background) >= DRAINS_MAX:
+                call.cancel()  # An item of the queue goes on by itself.
             # Even a reply that came in this very turn of the loop holds a connection until it is read or closed.
             entry.left = True
             self._spawn(self._finish_unseen(entry, call))
