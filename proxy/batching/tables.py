@@ -92,7 +92,7 @@ items = Table(
     _some("items_by_rejoin", "rejoin", "rejoin != ''"),
     _some("items_by_done", "done_seq", "done_seq > 0"),
     _some("items_by_upstream", "upstream created_ns position", "state = 'queued'"),
-    _some("items_by_deadline", "deadline_ns", "state = 'queued'"),
+    _some("items_by_deadline", "upstream deadline_ns", "state = 'queued'"),
     _some("items_by_tier", "created_ns", "tier != '' and state = 'queued'"),
     _some("items_by_webhook", "webhook_at_ns", "webhook_state = 'waiting'"),
 )
@@ -102,7 +102,7 @@ batches = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     _text("kind", None),  # provider: made of items; caller: watched for its lines; local: run by Penstock
-    _text("state", None),  # provider: gathered, uploaded, created, finishing, finished; caller and local: see there
+    _text("state", None),  # provider: gathered, uploaded, created, finishing, settled, finished; others: see there
     _text("scope"),
     _text("upstream", None),
     _text("credential"),
@@ -131,6 +131,7 @@ batches = Table(
     _number("deadline_ns"),  # the nearest of its items
     _number("poll_at_ns"),
     _number("polls"),
+    _number("tries"),  # how often it was tried to take it to the provider
     _number("recorded"),  # lines of a caller's batch whose records were made
     # Of a local batch:
     _number("items_bytes"),  # of the bodies of all its lines
