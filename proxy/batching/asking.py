@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import Row
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.wait import wait_exponential_jitter
+from tenacity.wait import wait_exponential, wait_random
 
 from exporters.record import Attempt, Outcome
 from exporters.trace_context import new_span_id
@@ -154,7 +154,7 @@ async def _flex(inner: Handler, until_ns: int, clock: Clock, sleep: Sleep, excha
 
 async def _persistently(exchange: Exchange, handler: Handler, deadline_ns: int, clock: Clock, sleep: Sleep) -> Answer:
     """Raises `_Unanswered` when the last try was in vain, and `PenstockError`."""
-    pause = wait_exponential_jitter(initial=_FIRST_WAIT_S, max=_WAIT_MAX_S, exp_base=3, jitter=_FIRST_WAIT_S)
+    pause = wait_exponential(_FIRST_WAIT_S, max=_WAIT_MAX_S, exp_base=3) + wait_random(0, _FIRST_WAIT_S)
 
     def wait(state: RetryCallState) -> float:
         return max(pause(state), _unanswered(state).retry_after_s)
