@@ -14,6 +14,7 @@ from .background import Claims
 from .batching.control import Schedules
 from .batching.deferring import Deferring
 from .batching.flex import ask_flex
+from .batching.load import Load
 from .batching.queue import Queue
 from .batching.waiting import Waiting
 from .cache_endpoints import CacheEndpoints
@@ -27,6 +28,7 @@ from .http.server import Limits, Server
 from .http.websocket import Tunneler
 from .metering.complete import completer, pricer
 from .settings import Settings
+from .stages.announce import Announce
 from .stages.authenticate import authenticate
 from .stages.batch import Batch
 from .stages.cache import Cache
@@ -35,6 +37,7 @@ from .stages.limit import limit
 from .stages.record import Record
 from .stages.schedule import schedule
 from .stages.understand import understand
+from .stages.watch import Watch
 
 
 @dataclass(slots=True)
@@ -49,6 +52,7 @@ class App:
     cache: Cache | None
     queue: Queue | None
     batch: Batch | None
+    announce: Announce | None
 
     def begin_draining(self) -> None:
         """Connections are closed with their replies from now on, and nobody is held for one any longer."""
@@ -71,6 +75,8 @@ class App:
             await self.queue.aclose()
         if self.cache is not None:
             await self.cache.aclose()
+        if self.announce is not None:
+            self.announce.close()
         self.spool.close()
 
 
@@ -104,6 +110,7 @@ def build(
     deferring = Deferring(settings, queue) if queue else None
     batch = Batch(settings.batch, deferring, Waiting(deferring.queue.ended), ask_flex) if deferring else None
     schedules = Schedules(settings.batch, lambda exchange: forward.choose(exchange).batch)
+    announce = _announcement(settings, forward)
     stages: list[Stage] = [
         record,
         *([authenticate(key_id)] if key_id else []),
@@ -113,6 +120,7 @@ def build(
         *([cache] if cache else []),
         *([batch] if batch else []),
         *_emulation(settings, queue, forward),
+        *([announce] if announce else []),
     ]
     own = Own(
         journal=journal,
@@ -144,6 +152,7 @@ def build(
         cache=cache,
         queue=queue,
         batch=batch,
+        announce=announce,
     )
 
 
@@ -153,3 +162,17 @@ def _emulation(settings: Settings, queue: Queue | None, forward: Forward) -> lis
     from .stages.emulate import emulate  # with it comes SQLAlchemy, which other workers do without
 
     return [emulate(settings, queue, forward.choose)]
+
+
+def _announcement(settings: Settings, forward: Forward) -> Announce | None:
+    """Needed where Penstock itself runs batches."""
+    local = [upstream.name for upstream in settings.upstreams if upstream.batch == "local"]
+    if not local or not settings.batch.enabled:
+        return None
+    data_dir = Path(settings.server.data_dir)
+    return Announce({name: Load.open(data_dir, name) for name in local}, forward.choose)
+
+
+def _watching(settings: Settings, queue: Queue | None) -> list[Stage]:
+    watched = any(upstream.batch == "provider" for upstream in settings.upstreams)
+    return [Watch(settings, queue)] if queue and watched and settings.batch.record_own else []
