@@ -134,14 +134,17 @@ class ItemRecords:
         """The record of one line of a batch that its caller made (a row of `batches`). `body`: the line's, as asked."""
         context = _context(batch.context)
         own = ids_of(f"line {batch.id} {custom_id}", batch.created_ns)
-        exchange = _exchange(batch.path, body, context, start_ns=batch.created_ns, span_id=own.span_id)
+        start_ns = batch.in_progress_ns or batch.created_ns
+        exchange = _exchange(batch.path, body, context, start_ns=start_ns, span_id=own.span_id)
         exchange.request_id, exchange.trace_id, exchange.parent_span_id = own.request_id, own.trace_id, ""
         _label_line(exchange, context)
         exchange.upstream = batch.upstream
         exchange.provider = context.provider
         exchange.batch_id = batch.provider_id
         exchange.links = [batch_span(batch)]
-        return self._sealed(exchange, answer, "answered" if answer.status else "failed", error_type)
+        record = self._sealed(exchange, answer, "answered" if answer.status else "failed", error_type)
+        record.end_ns = max(self._ended_ns(batch), start_ns)
+        return record
 
     def of_batch(self, row: Row[Any]) -> CallRecord:
         """The record of a batch (a row of `batches`) that is over: how long it took, how it ended, how many lines."""
@@ -149,7 +152,6 @@ class ItemRecords:
         own = ids_of(f"batch {row.id}", row.created_ns)
         mine = context if row.kind != "provider" else _NO_ONE
         span = batch_span(row)
-        ended_ns = max(row.completed_ns, row.failed_ns, row.expired_ns, row.cancelled_ns) or self._clock()
         return CallRecord(
             kind="batch",
             request_id=own.request_id,
@@ -158,7 +160,7 @@ class ItemRecords:
             parent_span_id=mine.span_id,
             trace_state=mine.trace_state,
             start_ns=row.created_ns,
-            end_ns=max(ended_ns, row.created_ns),
+            end_ns=max(self._ended_ns(row), row.created_ns),
             method="POST",
             path="/v1/batches",
             provider=context.provider,
@@ -180,6 +182,9 @@ class ItemRecords:
             },
             batch_id=row.provider_id or row.id,
         )
+
+    def _ended_ns(self, batch: Row[Any]) -> int:
+        return max(batch.completed_ns, batch.failed_ns, batch.expired_ns, batch.cancelled_ns) or self._clock()
 
     def _sealed(self, exchange: Exchange, answer: Answer, outcome: Outcome, error_type: str) -> CallRecord:
         caught = _Caught()

@@ -76,6 +76,7 @@ def batch(**changes: Any) -> Any:
         "completed": 2,
         "failed": 1,
         "created_ns": START,
+        "in_progress_ns": START + SECOND,
         "completed_ns": START + 7 * SECOND,
         "failed_ns": 0,
         "expired_ns": 0,
@@ -197,6 +198,7 @@ def test_a_line_of_a_callers_batch_links_to_the_span_of_the_batch(tmp_path: Path
     summary = records(tmp_path).of_batch(batch())
     assert made.links == [(summary.trace_id, summary.span_id)] == [batch_span(batch())]
     assert (made.batch_id, made.cost, made.request_model) == ("batch_9", 3.0, "m")
+    assert (made.start_ns, made.end_ns) == (START + SECOND, START + 7 * SECOND)
     other = records(tmp_path).of_line(batch(), "line-2", msgspec.json.encode(BODY), ANSWER)
     assert len({made.request_id, other.request_id, summary.request_id}) == 3
 
