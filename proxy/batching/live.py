@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection, Row, select
 
 from ..errors import PenstockError
 from ..http.websocket import Tunneler
@@ -31,10 +31,10 @@ from .item import Answer
 from .lease import Lease
 from .load import Gauge
 from .picking import Picked, Picking, begin, undo
-from .records import ItemRecords, answer_headers
+from .records import ItemRecords, Span, answer_headers, batch_span
 from .room import Room
 from .sealing import Sealer, Unsealable, opened
-from .tables import items
+from .tables import batches, items
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ class _Begun(NamedTuple):
     row: Row[Any]
     credential: RawHeaders | None
     """None: it cannot be opened."""
+    span: Span | None
+    """Of the local batch that it is a line of."""
 
 
 class _Running(NamedTuple):
@@ -181,10 +183,13 @@ class LiveRunner:
         now_ns = self._clock()
         undo(connection, doubtful)
         if ended:
+            _mark_cancelled(connection, ended)
             finish(connection, ended, now_ns=now_ns, keep_s=self._batch.keep_s, shared=self._shared)
         if any_due:
             escalate(connection, self._not_local, now_ns, self._batch.escalate_before_s)
-        return [_Begun(row, self._open(connection, row)) for row in begin(connection, picked)]
+        rows = begin(connection, picked)
+        spans = _spans(connection, {row.batch_id for row in rows if row.mode == "file"})
+        return [_Begun(row, self._open(connection, row), spans.get(row.batch_id)) for row in rows]
 
     def _open(self, connection: Connection, row: Row[Any]) -> RawHeaders | None:
         try:
@@ -201,11 +206,11 @@ class LiveRunner:
     async def _ask(self, begun: _Begun) -> Finished:
         row = begun.row
         try:
-            return await self._finished(row, await self._asked(begun))
+            return await self._finished(begun, await self._asked(begun))
         except Exception:  # noqa: BLE001 - one item must not hold up all others
             _log.exception("a defect of Penstock failed the item %s", row.id)
             error = PenstockError("Penstock failed; its log says why.", code="internal_error")
-            return await self._finished(row, refused(error, self._clock()))
+            return await self._finished(begun, refused(error, self._clock()))
 
     async def _asked(self, begun: _Begun) -> Asked:
         row = begun.row
@@ -215,11 +220,14 @@ class LiveRunner:
             return refused(_gone("The key that came with this call cannot be opened any more."), self._clock())
         return await ask(row, begun.credential, self._forward, clock=self._clock, sleep=self._sleep)
 
-    async def _finished(self, row: Row[Any], asked: Asked) -> Finished:
+    async def _finished(self, begun: _Begun, asked: Asked) -> Finished:
+        row = begun.row
         record = self._records.of_item(
             row,
             asked.answer,
             attempts=asked.attempts,
+            batch_id=row.batch_id if begun.span else "",
+            batch_span=begun.span,
             outcome=asked.outcome,
             error_type=asked.error_type,
             taken_ns=asked.taken_ns,
@@ -236,6 +244,22 @@ class LiveRunner:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._running.clear()
         self._doubtful.clear()
+
+
+def _spans(connection: Connection, batch_ids: Collection[str]) -> dict[str, Span]:
+    if not batch_ids:
+        return {}
+    rows = connection.execute(select(batches).where(batches.c.id.in_(batch_ids))).all()
+    return {row.id: batch_span(row) for row in rows}
+
+
+def _mark_cancelled(connection: Connection, ended: Sequence[Finished]) -> None:
+    """Say in the records of items that were cancelled while they were asked that nobody wanted the answer any more."""
+    there = items.c.id.in_([one.id for one in ended]) & (items.c.state == "cancelled")
+    cancelled = set(connection.scalars(select(items.c.id).where(there)))
+    for one in ended:
+        if one.id in cancelled and one.record is not None:
+            one.record.outcome = "abandoned"
 
 
 def _gone(message: str) -> PenstockError:

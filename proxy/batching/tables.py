@@ -93,7 +93,7 @@ items = Table(
     _some("items_by_done", "done_seq", "done_seq > 0"),
     _some("items_by_upstream", "upstream created_ns position", "state = 'queued'"),
     _some("items_by_deadline", "upstream deadline_ns", "state = 'queued'"),
-    _some("items_by_tier", "created_ns", "tier != '' and state = 'queued'"),
+    _some("items_by_tier", "state created_ns position", "tier != ''"),
     _some("items_by_webhook", "webhook_at_ns", "webhook_state = 'waiting'"),
 )
 
