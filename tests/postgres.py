@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Postgres:
     folder: Path
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
-    databases: Iterator[int] = field(default_factory=lambda: iter(range(1_000_000)))
+    made: int = 0
+    """Databases that `new` made; the last one is `queue_{made - 1}`."""
 
     def create(self) -> None:
         """Make an empty cluster."""
@@ -96,7 +97,8 @@ class Postgres:
 
     def new(self) -> str:
         """The address of a database with nothing in it, password included."""
-        name = f"queue_{next(self.databases)}"
+        name = f"queue_{self.made}"
+        self.made += 1
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql://{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{self.port}/{name}"

@@ -59,7 +59,7 @@ class _Admission:
         self.number += 1
         self.size += size
         row = msgspec.structs.asdict(item)
-        row |= {"state": "queued", "body_bytes": size}
+        row |= {"state": "queued", "body_bytes": size, "model": _storable(item.model)}
         if newcomer.sealed is not None:
             self.credentials[item.credential] = newcomer.sealed
         if item.rejoin:
@@ -100,6 +100,11 @@ def count(connection: Connection, more: int, more_bytes: int) -> None:
     """Items were added by other ways than `admit` (or taken away: negative numbers)."""
     for name, value in (("items", more), ("bytes", more_bytes)):
         connection.execute(update(counters).where(counters.c.name == name).values(value=counters.c.value + value))
+
+
+def _storable(text: str) -> str:
+    """Without what JSON may say but PostgreSQL or UTF-8 cannot: zero bytes, halves of surrogate pairs."""
+    return text if text.isprintable() else text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _known(connection: Connection, ids: Sequence[str]) -> frozenset[str]:

@@ -112,9 +112,9 @@ class Database:
                         version = _create(connection)
             if version != VERSION:
                 raise QueueUnavailable(f"the queue has tables of version {version}, this Penstock those of {VERSION}")
-        except exc.ProgrammingError as error:  # No right to make tables.
+        except RuntimeError as error:  # No right to make tables, for instance.
             self.close()
-            raise QueueUnavailable(_first_line(error)) from error
+            raise QueueUnavailable(str(error)) from error
         except BaseException:
             self.close()
             raise
@@ -202,9 +202,10 @@ def _translated() -> Iterator[None]:
     except (exc.OperationalError, exc.InterfaceError, exc.InternalError) as error:
         raise QueueUnavailable(_first_line(error)) from error
     except exc.DatabaseError as error:
-        if type(error) is not exc.DatabaseError:  # A mistake in a statement is ours.
-            raise
-        raise QueueUnavailable(_first_line(error)) from error
+        if type(error) is exc.DatabaseError:
+            raise QueueUnavailable(_first_line(error)) from error
+        # A mistake of ours. PostgreSQL shows the whole row below the first line, with what a caller wrote.
+        raise RuntimeError(f"{type(error.orig).__name__}: {_first_line(error)}") from None
     except exc.TimeoutError as error:
         raise QueueUnavailable(f"no connection was free for {_WAIT_S:.0f} s") from error
 

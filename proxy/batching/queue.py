@@ -68,10 +68,14 @@ _Job = _Add | _Delivered | _Work
 
 
 class Queue:
-    """For one process; every method may raise `QueueUnavailable`, within `_WITHIN_S`, and works again afterwards."""
+    """For one process. Every method may raise `QueueUnavailable`, after `within_s` at the latest (`read` and `run`:
+    after two minutes), and works again when the database does."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], int] = time.time_ns, *, within_s: float = _WITHIN_S
+    ) -> None:
         self._settings = settings
+        self._within_s = within_s
         self._clock = clock
         self._database: Database | None = None
         self._opening = threading.Lock()
@@ -87,7 +91,7 @@ class Queue:
 
         Raises `QueueFull` and `KeyReused`. After `QueueUnavailable` it may be in all the same.
         """
-        return cast(Added, await self._writing.submit(_Add(item, credential)).wait(_WITHIN_S))
+        return cast(Added, await self._writing.submit(_Add(item, credential)).wait(self._within_s))
 
     async def find(self, item_id: str, scope: str) -> Found | None:
         """None when there is none, or none of theirs."""
@@ -95,11 +99,12 @@ class Queue:
 
     async def cancel(self, item_id: str, scope: str) -> Found | None:
         """Give it up unless it is done; as `find` afterwards."""
-        return await self.run(partial(self._cancel, item_id=item_id, scope=scope))
+        work = partial(self._cancel, item_id=item_id, scope=scope)
+        return cast("Found | None", await self._writing.submit(work).wait(self._within_s))
 
     async def delivered(self, item_id: str) -> None:
         """Note that a caller has the reply."""
-        await self._writing.submit(_Delivered(item_id)).wait(_WITHIN_S)
+        await self._writing.submit(_Delivered(item_id)).wait(self._within_s)
 
     async def ended(self, after_seq: int) -> tuple[int, list[str]]:
         """The newest `done_seq`, and the ids of items that were done or cancelled after `after_seq`, in that order.
@@ -110,7 +115,7 @@ class Queue:
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in a thread, in a transaction that only reads."""
-        return cast(T, await self._ask(work, _RUN_WITHIN_S))
+        return cast(T, await self._reading.submit(work).wait(_RUN_WITHIN_S))
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Do `work` in a thread, in one write transaction; others wait meanwhile. Raises what `work` raises."""
@@ -124,8 +129,8 @@ class Queue:
         if all(done) and self._database is not None:
             self._database.close()
 
-    async def _ask(self, work: _Work, within_s: float = _WITHIN_S) -> Any:
-        return await self._reading.submit(work).wait(within_s)
+    async def _ask(self, work: _Work) -> Any:
+        return await self._reading.submit(work).wait(self._within_s)
 
     # In the threads
 

@@ -11,7 +11,7 @@ from proxy.batching.item import NewItem
 from proxy.batching.queue import Added
 from proxy.batching.refusal import KeyReused, QueueFull
 from proxy.settings import Batch
-from tests.unit.proxy.batching.an_item import KEEP_S, NOW_NS, answer, counted, finished, item, put, states
+from tests.unit.proxy.batching.an_item import KEEP_S, NOW_NS, answer, counted, finished, item, put, rows, states
 
 BODY = b"x" * 100
 
@@ -101,3 +101,13 @@ def test_what_is_in_already_is_not_put_in_a_second_time(database: Database) -> N
         outcomes = admit(connection, [Newcomer(item(1, rejoin="q")), Newcomer(item(2))], Batch(), NOW_NS, again=True)
     assert outcomes == [Added("item-1", joined=False), Added("item-2", joined=False)]
     assert counted(database)[0] == 2
+
+
+def test_a_model_may_be_called_anything(database: Database) -> None:
+    names = ["gpt\0four", "half \ud800 a pair", "模型"]
+    assert admitted(database, *(item(number, model=name) for number, name in enumerate(names))) == [
+        "item-0",
+        "item-1",
+        "item-2",
+    ]
+    assert list(rows(database, "model").values()) == ["gpt\ufffdfour", "half ? a pair", "模型"]
