@@ -120,6 +120,7 @@ def build(
         *([cache] if cache else []),
         *([batch] if batch else []),
         *_emulation(settings, queue, forward),
+        *_watching(settings, queue),
         *([announce] if announce else []),
     ]
     own = Own(

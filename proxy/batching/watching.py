@@ -42,7 +42,7 @@ CHUNK_BYTES_MAX: Final = 4 * 1024 * 1024
 """Lines in memory, and in one transaction: so many, or one that is longer."""
 GIVEN_UP_AFTER_S: Final = 7 * 86_400
 """Of a batch that should be over but cannot be read."""
-_TICK_S: Final = 1.0
+_TICK_MAX_S: Final = 1.0
 _SWEEP_S: Final = 3600.0
 _SECOND: Final = 1_000_000_000
 _WATCHED: Final = (batches.c.kind == "caller") & (batches.c.state == "watched")
@@ -84,7 +84,7 @@ class Watcher:
             self._sweep_at_s = self._monotonic() + _SWEEP_S
         if self._tasks.room:
             self._tasks.begin(await asyncio.to_thread(self._due))
-        await self._tasks.wait(_TICK_S)
+        await self._tasks.wait(min(_TICK_MAX_S, self._poll_s))
         return 0.0
 
     async def aclose(self) -> None:
