@@ -10,6 +10,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 _URL_CHARS_MAX: Final = 2048
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _PRIVATE: Final = "must not lead to a private address, unless its host is one of batch.webhook_hosts"
 _REFERENCE_IN_URL: Final = re.compile(r"((?:https?|rediss?|postgresql)://[^:@/?#]*:)((?:env|file):[^@]+)(@[^@]+)\Z")
 
@@ -59,9 +60,14 @@ def url_secret(url: str) -> tuple[str, str, str] | None:
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether an address is one of the internet's, and not within this machine, this network or a protocol."""
-    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    address = inner or address
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address.sixtofour or _translated(address) or address
     return address.is_global and not address.is_multicast
+
+
+def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """What a NAT64 gateway makes of it (RFC 6052)."""
+    return ipaddress.IPv4Address(address.packed[-4:]) if address in _NAT64 else None
 
 
 def webhook_fault(url: str, hosts: Sequence[str] = ()) -> str:

@@ -108,8 +108,10 @@ class Waiting:
 
     async def _poll(self, seq: int) -> None:
         try:
-            while self._waiters:
+            while True:
                 await self._sleep(self._poll_s)
+                if not self._waiters:
+                    return
                 try:
                     seq, ids = await self._ask(seq)
                 except QueueUnavailable as error:
