@@ -108,7 +108,7 @@ def read_request(data: bytes, endpoint: str) -> Request | Fault:
     try:
         line = _line.decode(data)
     except msgspec.ValidationError:
-        return Fault("invalid_type", "The line is not a JSON object.")
+        return Fault("invalid_json_line", "The line is not a JSON object.")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Fault("invalid_json_line", "The line cannot be read as JSON.")
     for name in ("custom_id", "method", "url"):
@@ -119,6 +119,8 @@ def read_request(data: bytes, endpoint: str) -> Request | Fault:
             return Fault("invalid_type", f"{name} must be a text.", name)
     if len(line.custom_id) > CUSTOM_ID_CHARS_MAX:
         return Fault("invalid_value", f"custom_id is longer than {CUSTOM_ID_CHARS_MAX} characters.", "custom_id")
+    if "\0" in line.custom_id:
+        return _nul("custom_id")
     if line.method != "POST":
         return Fault("invalid_method", "method must be 'POST'.", "method")
     if line.url != endpoint:
@@ -138,6 +140,8 @@ def _of_body(custom_id: str, body: bytes) -> Request | Fault:
         return Fault(fault.code, fault.message, f"body.{fault.param}" if fault.param else "body")
     if not call.model:
         return _missing("body.model")
+    if "\0" in call.model:
+        return _nul("body.model")
     if call.stream:
         return Fault("invalid_value", "A line of a batch cannot be streamed: leave out stream.", "body.stream")
     return Request(custom_id, call.model, body)
@@ -145,6 +149,11 @@ def _of_body(custom_id: str, body: bytes) -> Request | Fault:
 
 def _missing(name: str) -> Fault:
     return Fault("missing_required_parameter", f"Missing required parameter: {name!r}.", name)
+
+
+def _nul(name: str) -> Fault:
+    """What PostgreSQL cannot store."""
+    return Fault("invalid_value", f"{name} has a NUL character.", name)
 
 
 class Check:

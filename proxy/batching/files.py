@@ -114,14 +114,11 @@ def page(connection: Connection, owner: Owner, wanted: Page, now_ns: int) -> tup
     return rows[: wanted.limit], len(rows) > wanted.limit
 
 
-def remove(connection: Connection, owner: Owner, id: str, now_ns: int) -> bool:  # noqa: A002
-    """False when there is none. Its pieces go later, with `sweep`. Raises `InUse`."""
-    if find(connection, owner, id, now_ns) is None:
-        return False
-    if connection.scalar(select(exists().where(_needs(id)))):
+def remove(connection: Connection, id: str) -> None:  # noqa: A002
+    """Its pieces go later, with `sweep`. Raises `InUse`."""
+    if connection.execute(select(batches.c.id).where(_needs(id)).limit(1)).first() is not None:
         raise InUse
     discard(connection, id)
-    return True
 
 
 def discard(connection: Connection, id: str) -> None:  # noqa: A002
@@ -141,10 +138,9 @@ def piece(connection: Connection, id: str, after: int = -1) -> tuple[int, bytes]
 
 def garbage(connection: Connection, now_ns: int) -> bool:
     """Whether `sweep` has something to do. Only reads."""
-    return bool(
-        connection.scalar(select(exists().where(_over(now_ns))))
-        or connection.scalar(select(exists().where(_without_file())))
-    )
+    over = select(files.c.id).where(_over(now_ns))
+    pieces = select(file_chunks.c.number).where(_without_file())
+    return any(connection.execute(query.limit(1)).first() is not None for query in (over, pieces))
 
 
 def sweep(connection: Connection, now_ns: int, pieces_max: int) -> None:

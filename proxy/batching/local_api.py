@@ -86,8 +86,7 @@ class LocalApi:
             case "GET", ["batches"]:
                 return await self._list_batches(exchange, owner)
             case "GET", ["batches", batch_id]:
-                found = await self._queue.read(lambda connection: _find(connection, owner, batch_id))
-                return json_reply(200, objects.batch_object(_found(found, batch_id)))
+                return json_reply(200, objects.batch_object(await self._batch(owner, batch_id)))
             case "POST", ["batches", batch_id, "cancel"]:
                 return await self._cancel(exchange, owner, batch_id)
         raise ClientFault(
@@ -107,24 +106,23 @@ class LocalApi:
         return json_reply(200, objects.list_object(found[0], objects.file_object, has_more=found[1]))
 
     async def _file(self, exchange: Exchange, owner: Owner, file_id: str) -> RowMapping:
+        if not objects.may_be_id(file_id):
+            raise objects.no_such_file(file_id)
         row = await self._queue.read(lambda connection: files.find(connection, owner, file_id, exchange.start_ns))
         if row is None:
             raise objects.no_such_file(file_id)
         return row
 
     async def _delete(self, exchange: Exchange, owner: Owner, file_id: str) -> Reply:
+        await self._file(exchange, owner, file_id)
         try:
-            there = await self._queue.run(
-                lambda connection: files.remove(connection, owner, file_id, exchange.start_ns)
-            )
+            await self._queue.run(lambda connection: files.remove(connection, file_id))
         except files.InUse as error:
             raise ClientFault(
                 "The file is the input of a batch that is not over. Wait for its end, or cancel it first.",
                 code="file_in_use",
                 param="id",
             ) from error
-        if not there:
-            raise objects.no_such_file(file_id)
         return json_reply(200, objects.file_deleted(file_id))
 
     async def _create(self, exchange: Exchange, owner: Owner) -> Reply:
@@ -156,8 +154,9 @@ class LocalApi:
         return json_reply(200, objects.list_object(rows, objects.batch_object, has_more=has_more))
 
     async def _cancel(self, exchange: Exchange, owner: Owner, batch_id: str) -> Reply:
-        now_ns = exchange.start_ns
-        row = _found(await self._queue.run(lambda connection: cancel(connection, owner, batch_id, now_ns)), batch_id)
+        await self._batch(owner, batch_id)
+        await self._queue.run(lambda connection: cancel(connection, batch_id, exchange.start_ns))
+        row = await self._batch(owner, batch_id)
         if row["status"] not in ("cancelling", "cancelled"):
             reply = ClientFault(
                 f"Cannot cancel a batch with status {row['status']!r}.", code="batch_not_cancellable", status=409
@@ -166,20 +165,24 @@ class LocalApi:
             return reply
         return json_reply(200, objects.batch_object(row))
 
+    async def _batch(self, owner: Owner, batch_id: str) -> RowMapping:
+        if not objects.may_be_id(batch_id):
+            raise objects.no_such_batch(batch_id)
+        return _found(await self._queue.read(lambda connection: _find(connection, owner, batch_id)), batch_id)
+
     def _seal(self, credential: bytes) -> bytes:
         if self._sealer is None:
             self._sealer = Sealer.of(self._settings)
         return self._sealer.seal(credential)
 
 
-def cancel(connection: Connection, owner: Owner, batch_id: str, now_ns: int) -> RowMapping | None:
-    """Have a batch cancelled, if it still can be. Its row afterwards; None: there is none, or not theirs."""
+def cancel(connection: Connection, batch_id: str, now_ns: int) -> None:
+    """Have a batch cancelled, if it still can be."""
     connection.execute(
         update(batches)
-        .where(batches.c.id == batch_id, _theirs(owner), batches.c.status.in_(_CANCELLABLE))
+        .where(batches.c.id == batch_id, batches.c.kind == "local", batches.c.status.in_(_CANCELLABLE))
         .values(status="cancelling", cancelling_ns=now_ns)
     )
-    return _find(connection, owner, batch_id)
 
 
 def _insert(connection: Connection, owner: Owner, values: dict[str, Any], sealed: bytes, now_ns: int) -> RowMapping:

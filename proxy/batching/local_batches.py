@@ -19,7 +19,7 @@ import asyncio
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, exists, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from exporters.record import encode
 
@@ -96,8 +96,9 @@ class LocalBatches:
                 .limit(_UNFINISHED_MAX)
             ).all()
             done, seen = _counter(connection, "done_seq"), _counter(connection, SEEN)
+            forgotten = select(batches.c.id).where(_forgotten(now_ns)).limit(1)
             garbage = now_ns - self._swept_ns > _SWEEP_NS and (
-                files.garbage(connection, now_ns) or bool(connection.scalar(select(exists().where(_forgotten(now_ns)))))
+                files.garbage(connection, now_ns) or connection.execute(forgotten).first() is not None
             )
             return _Seen(now_ns, done > seen, list(unfinished), garbage)
 
@@ -147,9 +148,8 @@ class LocalBatches:
         now_ns = self._database.now_ns(connection)
         doomed = _is_doomed(batch, now_ns)
         match batch.state:
-            case "validating" if doomed:
-                how = "cancelled" if batch.status == "cancelling" else "expired"
-                self._end(connection, batch, how, {"state": "finished"})
+            case "validating" if batch.status == "cancelling":
+                self._end(connection, batch, "cancelled", {"state": "finished"})
             case "validated" if doomed:
                 _change(connection, batch, state="loading")
             case "validated":

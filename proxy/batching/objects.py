@@ -204,7 +204,10 @@ def read_page(query: str, *, limit_max: int, limit: int) -> Page:
     purpose = fields.get("purpose", "")
     if purpose and purpose not in FILE_PURPOSES:
         raise _invalid("purpose", purpose, FILE_PURPOSES)
-    return Page(fields.get("after", ""), int(wanted), order == "asc", purpose)
+    after = fields.get("after", "")
+    if not may_be_id(after):
+        raise ClientFault("after must be the id of an object in the list.", code="invalid_value", param="after")
+    return Page(after, int(wanted), order == "asc", purpose)
 
 
 def read_purpose(fields: Mapping[str, str]) -> str:
@@ -215,12 +218,17 @@ def read_purpose(fields: Mapping[str, str]) -> str:
     return purpose
 
 
+def may_be_id(text: str) -> bool:
+    """False for what no database need be asked for, and not every one can be."""
+    return len(text) <= 128 and text.isascii() and text.isprintable()
+
+
 def no_such_file(id: str, param: str = "id") -> ClientFault:  # noqa: A002
-    return ClientFault(f"No such File object: {id[:80]}", code="file_not_found", param=param, status=404)
+    return ClientFault(f"No such File object: {ascii(id[:80])[1:-1]}", code="file_not_found", param=param, status=404)
 
 
 def no_such_batch(id: str) -> ClientFault:  # noqa: A002
-    return ClientFault(f"No batch found with id {id[:80]!r}.", code="batch_not_found", param="id", status=404)
+    return ClientFault(f"No batch found with id {id[:80]!a}.", code="batch_not_found", param="id", status=404)
 
 
 def missing(name: str) -> ClientFault:
@@ -231,7 +239,7 @@ def _required(asked: Mapping[str, Any], name: str) -> str:
     value = asked.get(name)
     if value is None or value == "":
         raise missing(name)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\0" in value:
         raise ClientFault(f"{name} must be a text.", code="invalid_type", param=name)
     return value
 
