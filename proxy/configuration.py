@@ -18,6 +18,7 @@ import msgspec
 
 from .addresses import url_secret
 from .batching.faults import SECRET_CHARS_MIN
+from .batching.signing import BadSecret, signing_key
 from .credentials import KeyRing, SecretMissing, hash_key, is_key_hash, is_reference, resolve_secret
 from .metering.prices import provider_of as guess_provider
 from .refusals import explain
@@ -190,6 +191,10 @@ def _batch(batch: Batch, secrets: _Secrets) -> Batch:
     )
     if batch.secret and secret and len(secret) < SECRET_CHARS_MIN:
         secrets.missing.append(f"batch.secret: has fewer than {SECRET_CHARS_MIN} characters")
+    try:
+        signing_key(webhook_secret)
+    except BadSecret as error:
+        secrets.missing.append(f"batch.webhook_secret: {error}")
     url = _address("batch.url", batch.url, secrets)
     return msgspec.structs.replace(batch, url=url, secret=secret, webhook_secret=webhook_secret)
 

@@ -148,9 +148,8 @@ class _Ending:
                 "reply": answer.body,
                 "done_ns": self._now_ns,
                 "keep_until_ns": self._keep_until_ns,
-                "webhook_state": "waiting" if row.webhook else "",
-                "webhook_at_ns": self._now_ns if row.webhook else 0,
             }
+            | self._webhook(row)
             for row, answer in answered
         ]
         self._update(changes)
@@ -161,6 +160,7 @@ class _Ending:
             [
                 self._change(row)
                 | {"state": "cancelled", "keep_until_ns": self._keep_until_ns if row.state == "queued" else 0}
+                | self._webhook(row)
                 for row in rows
             ]
         )
@@ -203,6 +203,12 @@ class _Ending:
         if row.credential:
             self._credentials.add(row.credential)
         return {"item": row.id, "done_seq": self._seq, "credential": ""}
+
+    def _webhook(self, row: Row[Any]) -> dict[str, Any]:
+        return {
+            "webhook_state": "waiting" if row.webhook else "",
+            "webhook_at_ns": self._now_ns if row.webhook else 0,
+        }
 
     def _update(self, changes: list[dict[str, Any]]) -> None:
         if changes:

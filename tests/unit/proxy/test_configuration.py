@@ -50,6 +50,7 @@ ENVIRON = {
     "CH": "p@ss/word",
     "SEAL": "a long enough secret",
     "SHORT": "short",
+    "WHSEC": "whsec_no base64",
 }
 UPSTREAM = '[[upstreams]]\nname = "a"\nbase_url = "https://api.openai.com/v1"\n'
 
@@ -146,6 +147,7 @@ REFUSED = [
     ('[batch]\nsecret = "0123456789abcdef"', "batch.secret: write env:NAME or file:PATH"),
     ('[batch]\nsecret = "env:SHORT"', "batch.secret: has fewer than 16 characters"),
     ('[batch]\nwebhook_secret = "whsec_x"', "batch.webhook_secret: write env:NAME or file:PATH"),
+    ('[batch]\nwebhook_secret = "env:WHSEC"', "batch.webhook_secret: has no base64 after whsec_"),
     ('[batch]\nwebhook_hosts = ["http://h"]', "batch.webhook_hosts[0]: write a host alone"),
     ("[batch]\npoll_s = 60\npoll_max_s = 30", "batch.poll_max_s: must not be less than batch.poll_s"),
     ("[[batch.rules]]\nmodels = []", "batch.rules[0]: fits nothing"),
