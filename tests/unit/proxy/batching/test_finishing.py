@@ -190,12 +190,12 @@ def test_a_key_goes_with_the_last_item_that_needs_it(database: Database, ending:
     assert credential_ids(database) == {"other"}
 
 
-def test_a_webhook_is_due_when_its_item_is_done(database: Database) -> None:
+def test_a_webhook_is_due_when_its_item_has_ended(database: Database) -> None:
     put(database, item(1, webhook="https://hooks.example/"), item(2), item(3, webhook="https://hooks.example/"))
     do(database, lambda connection: answer(connection, finished(1), finished(2)))
     give_up(database, 3)
     found = rows(database, "webhook_state", "webhook_at_ns")
-    assert found == {"item-1": ("waiting", NOW_NS), "item-2": ("", 0), "item-3": ("", 0)}
+    assert found == {"item-1": ("waiting", NOW_NS), "item-2": ("", 0), "item-3": ("waiting", NOW_NS)}
 
 
 def test_an_item_may_have_no_record(database: Database) -> None:
