@@ -23,6 +23,7 @@ YOUNG_S: Final = 31 * 86_400
 REMEMBERED_S: Final = 40 * 86_400
 """Since a batch was made."""
 _SECOND: Final = 1_000_000_000
+_TEXT_MAX: Final = 256
 
 
 class OwnBatch(msgspec.Struct, frozen=True):
@@ -57,7 +58,9 @@ def read_batch(data: bytes) -> OwnBatch | None:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     is_own = MARK not in (found.metadata or {})
-    return found if found.object == "batch" and found.id and is_own else None
+    texts = (found.id, found.endpoint, found.input_file_id, found.status, found.completion_window)
+    is_plain = all(text.isascii() and text.isprintable() and len(text) <= _TEXT_MAX for text in texts)
+    return found if found.object == "batch" and found.id and is_own and is_plain else None
 
 
 def row_id(upstream: str, batch_id: str) -> str:

@@ -110,7 +110,7 @@ class ItemRecords:
         went into a batch, or was asked; 0: when it came.
         """
         context = _context(row.context)
-        own = ids_of(f"item {row.id}", row.created_ns)
+        own = ids_of(f"item {row.id} {row.attempts}", row.created_ns)
         exchange = _exchange(row.path, row.body, context, start_ns=taken_ns or row.created_ns, span_id=own.span_id)
         exchange.call = Call(model=row.model)
         if row.mode == "file":

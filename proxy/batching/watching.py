@@ -131,6 +131,7 @@ class Watcher:
                 await self._record(provider, await self._run(partial(_note_seen, row.id, seen, None)))
         except Unavailable:
             await self._later(row)
+            raise  # and that is said, at most once a minute
         except Refused as refused:
             if refused.answer.status == 404:
                 await self._give_up(row, "its provider does not know it")
@@ -222,7 +223,7 @@ def _note_seen(row_id: str, seen: Seen | None, poll_at_ns: int | None, connectio
 
 def _store(row: Row[Any], place: int, made: Sequence[CallRecord], connection: Connection) -> Row[Any]:
     here = (batches.c.id == row.id) & (batches.c.recorded == row.recorded) & (batches.c.state == "watched")
-    model = row.model or next((one.request_model for one in made if one.request_model), "")
+    model = row.model or next((one.request_model for one in made if one.request_model.isprintable()), "")
     if not connection.execute(update(batches).where(here).values(recorded=place, model=model)).rowcount:
         raise RuntimeError("a batch was recorded by somebody else")
     if made:

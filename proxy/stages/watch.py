@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
+import msgspec
+
 from exporters.completion import where
 from exporters.files import Throttle
 
-from ..batching.item import Context, encode_context
+from ..batching.deferring import context_headers, context_of, credential_headers
+from ..batching.item import encode_context
 from ..batching.lot import scope_of
 from ..batching.noting import OwnBatch, note, read_batch
 from ..batching.queue import Queue
@@ -24,7 +27,7 @@ from ..errors import UpstreamFault
 from ..exchange import Exchange
 from ..metered import Broken, Prefixed
 from ..openai.coding import plain
-from ..reply import BodyStream, RawHeaders, Reply, header
+from ..reply import BodyStream, Reply, header
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -50,7 +53,7 @@ class Watch:
         self._settings = settings
         self._queue = queue
         self._clock = clock
-        self._with_own_key = {one.name: bool(one.api_key) for one in settings.upstreams if one.batch == "provider"}
+        self._upstreams = {one.name: one for one in settings.upstreams if one.batch == "provider"}
         self._known: OrderedDict[tuple[str, str], bool] = OrderedDict()
         """Batches that were noted by this worker, and whether they were over."""
         self._sealer: Sealer | None = None
@@ -64,7 +67,7 @@ class Watch:
     async def _watched(self, exchange: Exchange, inner: Handler) -> Reply:
         reply = await inner(exchange)
         kind = header(reply.headers, b"content-type") or b""
-        if reply.status != 200 or b"json" not in kind.lower() or exchange.upstream not in self._with_own_key:
+        if reply.status != 200 or b"json" not in kind.lower() or exchange.upstream not in self._upstreams:
             return reply
         data = await _read(reply)
         readable = plain(data, header(reply.headers, b"content-encoding"), REPLY_BYTES_MAX) if data else None
@@ -101,8 +104,11 @@ class Watch:
         """In the thread of the queue, where what a worker mostly does without may be imported."""
         from ..batching.sealing import Sealer, credential_id, encode_credential
 
-        credential = b"" if self._with_own_key[exchange.upstream] else encode_credential(_callers(exchange))
+        credential = encode_credential(credential_headers(self._upstreams[exchange.upstream], exchange))
         name = credential_id(credential)
+        context = context_of(exchange, context_headers(exchange, with_whose=not credential))
+        if not context.tags:
+            context = msgspec.structs.replace(context, tags=batch.tags)
         if credential and self._sealer is None:
             self._sealer = Sealer.of(self._settings)
         note(
@@ -112,7 +118,7 @@ class Watch:
             scope=scope_of(exchange),
             credential=name,
             sealed={name: self._sealer.seal(credential)} if self._sealer is not None and credential else {},
-            context=encode_context(_context(exchange, batch)),
+            context=encode_context(context),
             now_ns=self._clock(),
             poll_s=self._settings.batch.poll_s,
         )
@@ -148,26 +154,3 @@ async def _read(reply: Reply) -> bytes | None:
     data = b"".join(pieces)
     reply.body = Prefixed(data, None)
     return data
-
-
-def _callers(exchange: Exchange) -> RawHeaders:
-    """The headers by which the upstream knows the caller."""
-    ours = b"authorization" if exchange.caller_authorization_is_ours else b""
-    return [field for field in exchange.headers if field[0].lower() != ours]
-
-
-def _context(exchange: Exchange, batch: OwnBatch) -> Context:
-    return Context(
-        request_id=exchange.request_id,
-        trace_id=exchange.trace_id,
-        span_id=exchange.span_id,
-        trace_state=exchange.trace_state,
-        start_ns=exchange.start_ns,
-        provider=exchange.provider,
-        key_id=exchange.key_id,
-        user=exchange.user,
-        session=exchange.session,
-        tags=exchange.tags or batch.tags,
-        prompt_name=exchange.prompt_name,
-        prompt_version=exchange.prompt_version,
-    )

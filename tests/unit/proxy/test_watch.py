@@ -171,6 +171,12 @@ async def test_what_was_noted_is_noted_again_only_when_it_is_over() -> None:
 
 def test_what_is_no_batch_of_a_caller_is_none() -> None:
     assert isinstance(read_batch(DATA), OwnBatch)
-    for other in ({**BATCH, "object": "file"}, {**BATCH, "metadata": {"penstock_batch": "b"}}, {"id": "x"}, []):
+    for other in (
+        {**BATCH, "object": "file"},
+        {**BATCH, "metadata": {"penstock_batch": "b"}},
+        {**BATCH, "id": "a\0b"},
+        {"id": "x"},
+        [],
+    ):
         assert read_batch(msgspec.json.encode(other)) is None
     assert read_batch(b"\xff") is None

@@ -58,6 +58,7 @@ def item(context: Context = CONTEXT, **changes: Any) -> Any:
         "body": msgspec.json.encode(BODY),
         "stream": False,
         "created_ns": START,
+        "attempts": 0,
         "context": encode_context(context),
     }
     return SimpleNamespace(**given | changes)
@@ -118,6 +119,8 @@ def test_an_item_that_shares_a_line_costs_nothing(tmp_path: Path) -> None:
 
 def test_the_same_item_gives_the_same_record(tmp_path: Path) -> None:
     assert records(tmp_path).of_item(item(), ANSWER) == records(tmp_path).of_item(item(), ANSWER)
+    again = records(tmp_path).of_item(item(attempts=1), ANSWER)
+    assert again.span_id != records(tmp_path).of_item(item(), ANSWER).span_id, "it was asked twice"
     other = records(tmp_path).of_item(item(id="item_2"), ANSWER)
     assert other.span_id != records(tmp_path).of_item(item(), ANSWER).span_id
 
