@@ -172,6 +172,8 @@ class Begin(msgspec.Struct, array_like=True, kw_only=True):
     user: str = ""
     session: str = ""
     tags: dict[str, str] = {}
+    kind: Literal["call", "deferral"] = "call"
+    """A deferral is answered, and counted, by its item, which outlives the worker."""
 
     def interrupted(self, at_ns: int) -> CallRecord:
         """The record of an exchange whose worker was killed and was found dead at `at_ns`."""

@@ -28,6 +28,7 @@ from .http.server import Limits, Server
 from .http.websocket import Tunneler
 from .metering.complete import completer, pricer
 from .settings import Settings
+from .stages.accept import accept
 from .stages.announce import Announce
 from .stages.authenticate import authenticate
 from .stages.batch import Batch
@@ -115,8 +116,9 @@ def build(
         record,
         *([authenticate(key_id)] if key_id else []),
         limit(settings.server.concurrent_max, lambda: server.open - (batch.held if batch else 0)),
-        understand(settings.server.parsed_body_bytes_max, journal.accept),
+        understand(settings.server.parsed_body_bytes_max),
         *([schedule(schedules, batch.later)] if batch else []),
+        accept(journal.accept),
         *([cache] if cache else []),
         *([batch] if batch else []),
         *_emulation(settings, queue, forward),

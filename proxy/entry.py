@@ -75,7 +75,7 @@ class Journal:
 
     def accept(self, exchange: Exchange) -> None:
         """Mark the exchange as accepted: from now on it is recorded even if this process is killed."""
-        call = exchange.call
+        call, deferral = exchange.call, exchange.deferral
         exchange.accepted = True
         self.spool.begin(
             Begin(
@@ -93,6 +93,7 @@ class Journal:
                 user=exchange.user,
                 session=exchange.session,
                 tags=exchange.tags,
+                kind="call" if deferral is None or deferral.mode == "flex" else "deferral",
             )
         )
 

@@ -1,8 +1,7 @@
-"""Read the request as far as its way depends on it, and mark it as accepted in the spool."""
+"""Read the request as far as its way depends on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from urllib.parse import parse_qs
 
 from ..chain import Handler, Stage
@@ -17,8 +16,8 @@ _PEEK_BYTES_MAX = 1024 * 1024
 """JSON bodies of endpoints that are not parsed are read for their model up to this; larger ones stream through."""
 
 
-def understand(parsed_body_bytes_max: int, accept: Callable[[Exchange], None]) -> Stage:
-    """A stage that fills `exchange.call` and the labels, then calls `accept`.
+def understand(parsed_body_bytes_max: int) -> Stage:
+    """A stage that fills `exchange.call` and the labels.
 
     Raises `ClientFault` for a body of a parsed endpoint that is too large, not JSON, or of the wrong types.
     """
@@ -32,7 +31,6 @@ def understand(parsed_body_bytes_max: int, accept: Callable[[Exchange], None]) -
         elif exchange.websocket:
             exchange.call = _in_query(exchange.query)
         identify(exchange)
-        accept(exchange)
         return await inner(exchange)
 
     return stage

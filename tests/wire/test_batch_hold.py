@@ -17,6 +17,7 @@ from tests.wire.deferred import (
     CHAT,
     HOLD,
     JSON,
+    LIVE,
     answer,
     chat_answer,
     deferring,
@@ -287,3 +288,16 @@ async def test_upstreams_have_their_own_keys_and_names(tmp_path: Path) -> None:
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "x-penstock-batch")
     assert "nobody" in refused.json()["error"]["message"]
     assert missing.status_code == 404
+
+
+async def test_a_worker_that_is_killed_leaves_no_call_beside_the_item(tmp_path: Path) -> None:
+    """What it had accepted is made up for as a deferral, which is no generation: the item's record is the one."""
+    async with deferring(tmp_path, LIVE) as (_, proxy, client):
+        calls = [ask(client), ask(client, CHAT | {"seed": 1}, **{"x-penstock-batch": "async"})]
+        await until_queued(proxy, 2)
+        await client.post("/chat/completions", json=CHAT, headers={"x-penstock-batch": "flex"})
+        await client.post("/chat/completions", json=CHAT)
+        kinds = [begin.interrupted(0).kind for begin in proxy.begins()]
+        calls[0].cancel()
+        await calls[1]
+    assert sorted(kinds) == ["call", "call", "deferral", "deferral"]
