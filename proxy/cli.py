@@ -12,7 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
+from .commands.batch_app import app as batch_app
 from .commands.failure import CommandFailed
+from .commands.options import (
+    ConfigOption,
+    DataDirOption,
+    JsonOption,
+    LimitOption,
+    config_path,
+    print_json,
+    stdout_console,
+)
 from .configuration import ConfigurationError
 
 app = typer.Typer(
@@ -27,15 +37,10 @@ requests_app = typer.Typer(invoke_without_command=True, add_completion=False)
 app.add_typer(requests_app, name="requests")
 cache_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look into the response cache, or empty it.")
 app.add_typer(cache_app, name="cache")
+app.add_typer(batch_app, name="batch")
 advise_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say what recorded traffic could cost.")
 app.add_typer(advise_app, name="advise")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="PENSTOCK_CONFIG", help="The configuration; ./penstock.toml when it exists."),
-]
-DataDirOption = Annotated[str | None, typer.Option(help="Spool, lock and embedded store are below it.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs instead of text for people.")]
 ModelOption = Annotated[str, typer.Option(help="A model, or a pattern with *.")]
 StatusOption = Annotated[str, typer.Option(help="An HTTP status such as 429, or 4xx.")]
 UserOption = Annotated[str, typer.Option(help="The user that the caller named.")]
@@ -43,7 +48,6 @@ SessionOption = Annotated[str, typer.Option(help="The session (conversation) tha
 KeyOption = Annotated[str, typer.Option(help="The id of a proxy key: the first digits of its hash.")]
 TagOption = Annotated[str, typer.Option(help="NAME=VALUE, or NAME for any value.")]
 ErrorsOption = Annotated[bool, typer.Option("--errors", help="Only calls that failed.")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="At most so many.")]
 
 
 def main() -> None:
@@ -55,11 +59,6 @@ def main() -> None:
         for text in str(error).splitlines():
             typer.echo(f"penstock: {text}", err=True)
         sys.exit(1)
-
-
-def _config(path: Path | None) -> Path | None:
-    default = Path("penstock.toml")
-    return path or (default if default.exists() else None)
 
 
 @app.command()
@@ -83,7 +82,7 @@ def serve(
         "server.workers": workers,
         "server.data_dir": data_dir,
     }
-    raise typer.Exit(run(_config(config), overrides, insecure=insecure, quiet=quiet))
+    raise typer.Exit(run(config_path(config), overrides, insecure=insecure, quiet=quiet))
 
 
 @app.command()
@@ -97,14 +96,14 @@ def check(
     from .commands import check as command
     from .configuration import load
 
-    path = _config(config)
+    path = config_path(config)
     settings = load(path, {}, os.environ)
     odd = command.oddities(settings, insecure=insecure)
     probes = command.probe_all(settings) if probe else []
     if as_json:
-        _print_json(command.document(settings, odd, probes))
+        print_json(command.document(settings, odd, probes))
     else:
-        command.print_check(_console(), settings, odd, probes, str(path) if path else "the defaults")
+        command.print_check(stdout_console(), settings, odd, probes, str(path) if path else "the defaults")
     raise typer.Exit(0 if all(one.ok for one in probes) else 1)
 
 
@@ -133,14 +132,14 @@ def tail(
     filters = Filters(model=model, status=status, user=user, session=session, key=key, tag=tag, errors=errors)
     begin = parse_since(since, datetime.now(UTC)).timestamp()
     follower = command.Follower(_query(config, data_dir), filters, begin)
-    console = _console()
+    console = stdout_console()
     width = model_width(columns_of(console))
     if not as_json:
         print_line(console, head(width))
     with contextlib.suppress(KeyboardInterrupt):
         for row in command.follow(follower):
             if as_json:
-                _print_json(row)
+                print_json(row)
             else:
                 print_line(console, line(call_of_row(row), width, columns_of(console)))
 
@@ -179,9 +178,9 @@ def requests(
     )
     rows = command.select(_query(config, data_dir), filters, limit)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        command.print_list(_console(), rows)
+        command.print_list(stdout_console(), rows)
 
 
 @requests_app.command()
@@ -198,9 +197,9 @@ def show(
     row = command.find(query, request_id)
     tries = command.attempts(query, row)
     if as_json:
-        _print_json(row | {"tries": [*tries]})
+        print_json(row | {"tries": [*tries]})
     else:
-        command.print_call(_console(), row, tries)
+        command.print_call(stdout_console(), row, tries)
 
 
 @app.command()
@@ -236,9 +235,9 @@ def stats(
     query = _query(config, data_dir)
     rows = savings.select(query, by, filters, limit) if saved else command.select(query, by, filters, limit)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    console = _console()
+    console = stdout_console()
     plots = console.is_terminal if plot is None else plot
     (savings.print_table if saved else command.print_table)(console, by, rows, plot=plots)
 
@@ -266,12 +265,12 @@ def advise_prompt_cache(
 
     now = datetime.now(UTC)
     filters = Filters(since=parse_since(since, now), model=model, user=user, session=session, key=key, tag=tag)
-    settings = settings_of(_config(config), data_dir)
+    settings = settings_of(config_path(config), data_dir)
     advice = command.prompt_cache(open_query(settings), filters, limit, settings, now)
     if as_json:
-        _print_json(command.document(advice))
+        print_json(command.document(advice))
     else:
-        print_advice(_console(), advice)
+        print_advice(stdout_console(), advice)
 
 
 @cache_app.command("stats")
@@ -279,11 +278,11 @@ def cache_stats(config: ConfigOption = None, data_dir: DataDirOption = None, as_
     """Sum up what is kept on disk and in Redis. How often it was of use is in `penstock stats`."""
     from .commands import cache as command
 
-    found = command.stats(command.settings_of(_config(config), data_dir))
+    found = command.stats(command.settings_of(config_path(config), data_dir))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        command.print_stats(_console(), found)
+        command.print_stats(stdout_console(), found)
 
 
 @cache_app.command()
@@ -296,11 +295,11 @@ def inspect(
     """Show one kept reply."""
     from .commands import cache as command
 
-    found = command.inspect(command.settings_of(_config(config), data_dir), key)
+    found = command.inspect(command.settings_of(config_path(config), data_dir), key)
     if as_json:
-        _print_json(command.document(found))
+        print_json(command.document(found))
     else:
-        command.print_entry(_console(), found)
+        command.print_entry(stdout_console(), found)
 
 
 @cache_app.command()
@@ -326,14 +325,14 @@ def purge(
         everything=everything,
         now=datetime.now(UTC),
     )
-    settings = command.settings_of(_config(config), data_dir)
+    settings = command.settings_of(config_path(config), data_dir)
     if everything and not yes:
         typer.confirm("Remove every kept reply?", abort=True, err=True)
     gone = command.purge(settings, selection)
     if as_json:
-        _print_json(gone)
+        print_json(gone)
     else:
-        command.print_purge(_console(), gone)
+        command.print_purge(stdout_console(), gone)
 
 
 @app.command()
@@ -346,22 +345,10 @@ def migrate(
     from .commands import migrate as command
     from .commands.store import settings_of
 
-    command.migrate(_console(), settings_of(_config(config), data_dir), dry_run=dry_run)
+    command.migrate(stdout_console(), settings_of(config_path(config), data_dir), dry_run=dry_run)
 
 
 def _query(config: Path | None, data_dir: str | None) -> Any:
     from .commands.store import open_query, settings_of
 
-    return open_query(settings_of(_config(config), data_dir))
-
-
-def _console() -> Any:
-    from exporters.console import terminal
-
-    return terminal(sys.stdout)
-
-
-def _print_json(value: Any) -> None:
-    from .commands.requests import as_json
-
-    typer.echo(as_json(value))
+    return open_query(settings_of(config_path(config), data_dir))

@@ -110,8 +110,9 @@ class ItemRecords:
         went into a batch, or was asked; 0: when it came.
         """
         context = _context(row.context)
-        own = ids_of(f"item {row.id} {row.attempts}", row.created_ns)
-        exchange = _exchange(row.path, row.body, context, start_ns=taken_ns or row.created_ns, span_id=own.span_id)
+        own = ids_of(f"item {row.id}", row.created_ns)
+        span_id = ids_of(f"item {row.id} {row.attempts}", 0).span_id  # what was asked twice was paid for twice
+        exchange = _exchange(row.path, row.body, context, start_ns=taken_ns or row.created_ns, span_id=span_id)
         exchange.call = Call(model=row.model)
         if row.mode == "file":
             # A line of a file that somebody has Penstock run: no exchange of its own, and labels of its own.

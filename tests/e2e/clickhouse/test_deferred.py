@@ -10,7 +10,9 @@ from clickhouse_connect.driver.client import Client
 from exporters.clickhouse.sink import ClickHouseSink
 from exporters.sink import Batch
 from proxy.commands import savings
+from proxy.commands.batch import saved_by
 from proxy.commands.filters import Filters
+from proxy.commands.store import Query
 from proxy.lookup import lookup
 from tests.e2e.clickhouse.spans_in import fresh_record, generation, generations, spans
 from tests.stores import Store
@@ -57,10 +59,21 @@ def test_a_held_call_is_one_generation_with_the_id_that_its_caller_knows(
     assert seen["cost"] == answer.cost
 
 
+def asking(client: Client) -> Query:
+    return lambda sql, values: [*client.query(sql, parameters=dict(values)).named_results()]
+
+
 def test_what_batch_and_flex_saved_is_shown(sink: ClickHouseSink, client: Client) -> None:
     user = secrets.token_hex(8)
     made = [fresh_record(user=user, savings={name: 0.25}, cost=0.25) for name in ("batch", "flex")]
     sink.write(Batch(user, made))
-    rows = savings.select(lambda sql, values: [*client.query(sql, parameters=dict(values)).named_results()], "",
-                          Filters(user=user), 10)  # fmt: skip
+    rows = savings.select(asking(client), "", Filters(user=user), 10)
     assert {row["strategy"]: row["saved"] for row in rows} == {"batch": 0.25, "flex": 0.25}
+
+
+def test_what_each_batch_saved_is_summed_up_over_its_lines(sink: ClickHouseSink, client: Client) -> None:
+    one, other, unpriced = (f"batch_{secrets.token_hex(8)}" for _ in range(3))
+    lines = [fresh_record(batch_id=one, savings={"batch": 0.25}) for _ in range(2)]
+    lines += [fresh_record(batch_id=other, savings={"batch": 1.0}), fresh_record(batch_id=unpriced, cost=None)]
+    sink.write(Batch(one, lines))
+    assert saved_by(asking(client), [one, other, unpriced, "nobody's"]) == {one: 0.5, other: 1.0}
