@@ -45,14 +45,12 @@ class Hold:
         """
         left_s = max(0.0, (self._until_ns - self._clock()) / _SECOND + LATE_S)
         ended = await self._ticket.wait(left_s if timeout_s is None else min(timeout_s, left_s))
-        if ended is None:
+        if not ended:
             if timeout_s is None or left_s <= timeout_s:
                 raise _too_late()
             return None
-        if not ended:
-            raise come_again()
         found = await self.look()
-        if found is None:  # It was given back to the queue since.
+        if found is None:  # This worker ends, or the item was given back to the queue.
             raise come_again()
         return found
 

@@ -24,16 +24,16 @@ Ended = Callable[[int], Awaitable[tuple[int, list[str]]]]
 class Ticket:
     """One caller's wait for one item."""
 
-    def __init__(self, waiting: Waiting, item_id: str, ended: asyncio.Future[bool]) -> None:
+    def __init__(self, waiting: Waiting, item_id: str, ended: asyncio.Future[None]) -> None:
         self._waiting = waiting
         self._id = item_id
         self._ended = ended
 
-    async def wait(self, timeout_s: float) -> bool | None:
-        """True when the item has ended, False when nobody may wait here any longer, None when neither came in time."""
+    async def wait(self, timeout_s: float) -> bool:
+        """True when the item has ended, or nobody may wait here any longer: look which. False: neither in time."""
         if not self._ended.done():
             await asyncio.wait((self._ended,), timeout=timeout_s)
-        return self._ended.result() if self._ended.done() else None
+        return self._ended.done()
 
     def close(self) -> None:
         """Safe to call again."""
@@ -49,7 +49,7 @@ class Waiting:
         self._ask = ended
         self._poll_s = poll_s
         self._sleep = sleep
-        self._waiters: dict[str, set[asyncio.Future[bool]]] = {}
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
         self._polling: asyncio.Task[None] | None = None
         self._beginning: asyncio.Future[int] | None = None
         self._throttle = Throttle()
@@ -60,7 +60,7 @@ class Waiting:
         """Be told when the item ends from now on. One that ended before is not noticed, so look for it afterwards, or
         expect it before it is added. Raises `QueueUnavailable`."""
         loop = asyncio.get_running_loop()
-        ended: asyncio.Future[bool] = loop.create_future()
+        ended: asyncio.Future[None] = loop.create_future()
         self._waiters.setdefault(item_id, set()).add(ended)
         ticket = Ticket(self, item_id, ended)
         try:
@@ -70,7 +70,7 @@ class Waiting:
             ticket.close()
             raise
         if self.closed and not ended.done():
-            ended.set_result(False)
+            ended.set_result(None)
         return ticket
 
     def close(self) -> None:
@@ -79,11 +79,11 @@ class Waiting:
         for waiters in self._waiters.values():
             for ended in waiters:
                 if not ended.done():
-                    ended.set_result(False)
+                    ended.set_result(None)
         if self._polling is not None:
             self._polling.cancel()
 
-    def forget(self, item_id: str, ended: asyncio.Future[bool]) -> None:
+    def forget(self, item_id: str, ended: asyncio.Future[None]) -> None:
         waiters = self._waiters.get(item_id)
         if waiters is not None:
             waiters.discard(ended)
@@ -125,6 +125,6 @@ class Waiting:
                 for item_id in ids:
                     for ended in self._waiters.get(item_id, ()):
                         if not ended.done():
-                            ended.set_result(True)
+                            ended.set_result(None)
         finally:
             self._polling = None
