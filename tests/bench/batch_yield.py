@@ -63,11 +63,11 @@ async def _measure(base_url: str, seconds: float) -> list[Figure]:
     beside: list[float] = []
     done: list[float] = []
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        await _call(session, base_url, 1.0, "warm", [])
+        await _call(session, base_url, 1.0, "warm")
         for round_ in range(ROUNDS):
-            alone += await _call(session, base_url, seconds, f"alone {round_}", [])
+            alone += await _call(session, base_url, seconds, f"alone {round_}")
             batch_id = await _begin(client, round_)
-            beside += await _call(session, base_url, seconds, f"beside {round_}", [])
+            beside += await _call(session, base_url, seconds, f"beside {round_}")
             batch = await client.batches.retrieve(batch_id)
             assert batch.request_counts is not None
             done.append(batch.request_counts.completed / seconds)
@@ -83,11 +83,10 @@ async def _measure(base_url: str, seconds: float) -> list[Figure]:
     ]
 
 
-async def _call(
-    session: aiohttp.ClientSession, base_url: str, seconds: float, name: str, tasks: list[asyncio.Task[float]]
-) -> list[float]:
+async def _call(session: aiohttp.ClientSession, base_url: str, seconds: float, name: str) -> list[float]:
     """Calls at random moments, the same in every round; how long each took, in milliseconds."""
     dice = random.Random(4711)
+    tasks: list[asyncio.Task[float]] = []
     began, at = time.monotonic(), 0.0
     while (at := at + dice.expovariate(CALLS_PER_S)) < seconds:
         await asyncio.sleep(max(0.0, began + at - time.monotonic()))
