@@ -40,6 +40,7 @@ class Knobs:
     """How long a new batch or file is missing from its list."""
     fail_next: int = 0
     """So many of the next batches fail as a whole, for a reason that no line has."""
+    fail_code: str = "token_limit_exceeded"
     fail_lines: list[int] = field(default_factory=list)
     """The next batch fails, and these lines (from 1) are named in its errors."""
     expire_after: int = -1
@@ -261,7 +262,7 @@ class Run:
 
     def _faults(self) -> list[Json]:
         if self._plan.fail:
-            return [fault("token_limit_exceeded", "Enqueued token limit reached.")]
+            return [fault(self._knobs.fail_code, "The whole batch fails.")]
         if self._plan.fail_lines:
             return [fault("invalid_request", "This line cannot be run.", line) for line in self._plan.fail_lines]
         return [*faults(self._source, self._batch.shown["endpoint"])]

@@ -1,16 +1,22 @@
-"""`Providers`: which provider a batch is at, and a few open clients for those that are in use."""
+"""`Providers`: who a batch is made at, with which key, and a few open clients for those that are in use."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
+from sqlalchemy import Row
 
 from ..reply import RawHeaders
 from ..settings import Upstream
-from .provider import Provider
+from .database import Database
+from .item import decode_context
+from .provider import Provider, Unavailable
+from .sealing import Sealer, Unsealable, opened
 
 
 class Providers:
@@ -18,7 +24,9 @@ class Providers:
 
     def __init__(
         self,
-        upstreams: tuple[Upstream, ...],
+        upstreams: Sequence[Upstream],
+        database: Database,
+        sealer: Sealer,
         *,
         make: Callable[[Upstream, RawHeaders], Provider] = Provider,
         kept_max: int = 64,
@@ -26,19 +34,41 @@ class Providers:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._upstreams = {upstream.name: upstream for upstream in upstreams}
+        self._database = database
+        self._sealer = sealer
         self._make = make
         self._kept_max = kept_max
         self._idle_s = idle_s
         self._monotonic = monotonic
         self._kept: dict[tuple[str, bytes], _Kept] = {}
 
-    def upstream(self, name: str) -> Upstream | None:
-        """None: it is not configured any more."""
-        return self._upstreams.get(name)
+    @asynccontextmanager
+    async def of_batch(self, row: Row[Any]) -> AsyncIterator[Provider]:
+        """To use within the block, for a row of `batches`.
+
+        Raises `Unavailable` when the upstream is not configured any more or the key of its callers cannot be opened.
+        """
+        upstream = self._upstreams.get(row.upstream)
+        if upstream is None:
+            raise Unavailable(f"{row.upstream} is no upstream any more")
+        try:
+            headers = await asyncio.to_thread(self._headers, row)
+        except Unsealable as error:
+            raise Unavailable(str(error)) from error
+        async with self._of(upstream, headers) as provider:
+            yield provider
+
+    def _headers(self, row: Row[Any]) -> RawHeaders:
+        """The callers' credential, and what else the first of them said that matters to the upstream."""
+        credential: RawHeaders = []
+        if row.credential:
+            with self._database.reading() as connection:
+                credential = opened(connection, row.credential, self._sealer)
+        names = {name for name, _ in credential}
+        return [*credential, *(pair for pair in decode_context(row.context).headers if pair[0].lower() not in names)]
 
     @asynccontextmanager
-    async def of(self, upstream: Upstream, headers: RawHeaders) -> AsyncIterator[Provider]:
-        """One to use within the block."""
+    async def _of(self, upstream: Upstream, headers: RawHeaders) -> AsyncIterator[Provider]:
         key = (upstream.name, msgspec.msgpack.encode(headers))
         kept = self._kept.get(key)
         if kept is None:
