@@ -23,6 +23,7 @@ class Programs:
 
     worker: Sequence[str] = python_module("proxy.worker")
     recorder: Sequence[str] = python_module("proxy.recording")
+    dispatcher: Sequence[str] = python_module("proxy.dispatching")
     store: Sequence[str] = python_module("exporters.clickhouse.embedded")
 
     def launch_worker(self, settings: Settings, slot: int, listen_fds: tuple[int, ...], store_port: int) -> Launch:
@@ -36,6 +37,10 @@ class Programs:
         url = store_url(settings, store_port, "writer")
         job = Job(settings=settings, name="recorder", console=console, store_url=url)
         return Launch(self.recorder, lambda ready_fd: _line(job, ready_fd))
+
+    def launch_dispatcher(self, settings: Settings) -> Launch:
+        job = Job(settings=settings, name="dispatcher")
+        return Launch(self.dispatcher, lambda ready_fd: _line(job, ready_fd))
 
     def launch_store(self, settings: Settings, port: int) -> Launch:
         """ClickHouse's interface says itself when it is ready. Its standard input only shows that we live."""

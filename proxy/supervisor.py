@@ -23,13 +23,15 @@ from .job import EMPTY_SPOOL_WITHIN_S, EXIT_MARGIN_S
 from .listening import CannotListen, Listeners, listen
 from .processes import Backoff, Slot
 from .programs import Programs
-from .settings import Server, Settings
+from .settings import Metrics, Server, Settings, Spool, Store
 
 logger = logging.getLogger(__name__)
 
 ORPHANS_WITHIN_S = 10.0
 """How long the children of a supervisor that was killed may hold its ports."""
 STORE_CLOSES_WITHIN_S = 15.0
+DISPATCHER_STOPS_WITHIN_S = 13.0
+"""After that it is killed, which costs nothing: what it does can be gone on with at every point."""
 WORKERS_FIRST_S = 2.0
 
 
@@ -57,6 +59,7 @@ class Supervisor:
         self._listeners = Listeners(settings.server.host, 0, [])
         self._store_port = 0
         self._workers = [self._worker(index) for index in range(settings.server.workers)]
+        self._dispatcher = self._make_dispatcher()
         self._recorder = self._make_recorder()
         self._store = self._make_store()
         self._reloading: asyncio.Task[None] | None = None
@@ -105,7 +108,15 @@ class Supervisor:
             logger.warning("a reload is under way; this one is ignored")
 
     def _slots(self) -> list[Slot]:
-        return [*self._workers, self._recorder, self._store]
+        return [*self._workers, self._dispatcher, self._recorder, self._store]
+
+    def _make_dispatcher(self) -> Slot:
+        return Slot(
+            "dispatcher",
+            lambda: self._programs.launch_dispatcher(self._settings),
+            grace_s=lambda: DISPATCHER_STOPS_WITHIN_S,
+            backoff=Backoff(time.monotonic),
+        )
 
     def _make_recorder(self) -> Slot:
         return Slot(
@@ -148,6 +159,7 @@ class Supervisor:
         await self._stop.wait()
         await _cancel(*beginning, *([self._reloading] if self._reloading else []))
         await asyncio.gather(*(worker.stop() for worker in self._workers))
+        await self._dispatcher.stop()  # before the recorder, which has its records then
         await self._recorder.stop()
         await self._store.stop()
 
@@ -157,11 +169,16 @@ class Supervisor:
             for worker in self._workers:
                 group.create_task(worker.wait_ready(WORKERS_FIRST_S))
         self._start_recording()
+        self._start_dispatching()
 
     def _start_recording(self) -> None:
         if self._store_port:
             self._store.start()
         self._recorder.start()
+
+    def _start_dispatching(self) -> None:
+        if self._settings.batch.enabled:
+            self._dispatcher.start()
 
     async def _announce(self) -> None:
         for worker in self._workers:
@@ -195,6 +212,7 @@ class Supervisor:
             self._listeners = old_listeners
         else:
             obsolete = old_listeners
+            await self._reload_dispatching(old)
             await self._reload_recording(old, store_port)
             logger.info("the configuration was loaded anew")
         if obsolete is not self._listeners:
@@ -231,6 +249,12 @@ class Supervisor:
         await asyncio.gather(*(worker.stop() for worker in leaving))
         return True
 
+    async def _reload_dispatching(self, old: Settings) -> None:
+        """One ends before the other begins; what waits in the queue waits a little longer."""
+        if _dispatcher_part(self._settings) != _dispatcher_part(old):
+            await self._dispatcher.stop()
+            self._start_dispatching()
+
     async def _reload_recording(self, old: Settings, store_port: int) -> None:
         """Recorder and store cannot run twice at once: they are ended and started, and the spool holds meanwhile."""
         new = self._settings
@@ -251,6 +275,11 @@ def _at_absolute_path(settings: Settings) -> Settings:
 def _recorder_part(settings: Settings) -> Settings:
     """The settings without what only workers read."""
     return msgspec.structs.replace(settings, server=Server(), upstreams=())
+
+
+def _dispatcher_part(settings: Settings) -> Settings:
+    """The settings without what the dispatcher does not read."""
+    return msgspec.structs.replace(settings, server=Server(), store=Store(), spool=Spool(), otlp=(), metrics=Metrics())
 
 
 async def _listen(settings: Settings, patience_s: float = 0.0) -> Listeners:

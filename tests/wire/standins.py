@@ -81,12 +81,12 @@ def note_end(job: Job, role: str) -> None:
         log.write(f"{role}\n")
 
 
-def recorder() -> None:
+def idle(role: str) -> None:
     job = receive_job()
     follow_supervisor(5)
     announce_ready(job)
     signal.sigwait({signal.SIGTERM})
-    note_end(job, "recorder")
+    note_end(job, role)
 
 
 async def serve(settings_path: Path) -> int:
@@ -96,7 +96,8 @@ async def serve(settings_path: Path) -> int:
         except msgspec.DecodeError as error:
             raise ConfigurationRefused(str(error)) from error
 
-    programs = Programs(worker=(sys.executable, ME, "worker"), recorder=(sys.executable, ME, "recorder"))
+    commands = {role: (sys.executable, ME, role) for role in ("worker", "recorder", "dispatcher")}
+    programs = Programs(**commands)
     return await Supervisor(load(), load=load, programs=programs).run()
 
 
@@ -105,8 +106,8 @@ if __name__ == "__main__":
     configure_logging(role)
     if role == "worker":
         asyncio.run(Worker().run())
-    elif role == "recorder":
+    elif role in ("recorder", "dispatcher"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        recorder()
+        idle(role)
     else:
         sys.exit(asyncio.run(serve(Path(sys.argv[2]))))

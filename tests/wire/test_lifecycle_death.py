@@ -49,7 +49,7 @@ def test_a_crash_loop_neither_spins_nor_ends(tmp_path: Path) -> None:
 
 def test_sigterm_lets_open_calls_finish_and_leaves_nobody(tmp_path: Path) -> None:
     with Supervised(tmp_path, workers=2) as house:
-        until(lambda: len(house.children()) == 3, "two workers and the recorder")
+        until(lambda: len(house.children()) == 4, "two workers, the dispatcher and the recorder")
         children = house.children()
         with socket.create_connection(("127.0.0.1", house.note.port)) as caller:
             caller.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
@@ -60,7 +60,7 @@ def test_sigterm_lets_open_calls_finish_and_leaves_nobody(tmp_path: Path) -> Non
         assert house.process is not None
         assert house.process.wait(20) == 0
         assert not any(map(alive, children))
-        assert (house.data_dir / "ended").read_text().split() == ["worker", "worker", "recorder"]
+        assert (house.data_dir / "ended").read_text().split() == ["worker", "worker", "dispatcher", "recorder"]
         assert serving(house.data_dir) is None
         assert not (house.data_dir / "serve.json").exists()
 
@@ -81,7 +81,7 @@ def test_a_hung_worker_does_not_outlive_its_time(tmp_path: Path) -> None:
 
 def test_after_a_killed_supervisor_the_next_one_serves_and_the_orphans_end(tmp_path: Path) -> None:
     with Supervised(tmp_path, workers=2) as house:
-        until(lambda: len(house.children()) == 3, "two workers and the recorder")
+        until(lambda: len(house.children()) == 4, "two workers, the dispatcher and the recorder")
         orphans = house.children()
         port = house.note.port
         house.configure(port=port)

@@ -29,10 +29,10 @@ async def test_no_call_fails_while_workers_are_replaced(tmp_path: Path, before: 
 
 async def test_the_old_worker_answers_until_the_new_one_is_ready(tmp_path: Path) -> None:
     with Supervised(tmp_path, concurrent_max=1) as house:
-        until(lambda: len(house.children()) == 2, "a worker and the recorder")
+        until(lambda: len(house.children()) == 3, "a worker, the dispatcher and the recorder")
         house.configure(concurrent_max=2, header_bytes_max=14)
         kill(house.pid, signal.SIGHUP)
-        until(lambda: len(house.children()) == 3, "the new worker")
+        until(lambda: len(house.children()) == 4, "the new worker")
         async with Load(house.note.port) as load:
             await load.until(lambda: load.answered_by.total() > 50, "calls meanwhile")
             assert {generation for _, generation in load.answered_by} == {1}
@@ -75,7 +75,7 @@ async def test_a_malformed_configuration_changes_nothing(tmp_path: Path) -> None
 
 async def test_workers_that_cannot_serve_by_the_new_configuration_do_not_replace_the_old(tmp_path: Path) -> None:
     with Supervised(tmp_path, workers=2) as house:
-        until(lambda: len(house.children()) == 3, "two workers and the recorder")
+        until(lambda: len(house.children()) == 4, "two workers, the dispatcher and the recorder")
         before = house.children()
         house.configure(header_bytes_max=13)
         kill(house.pid, signal.SIGHUP)
@@ -111,7 +111,7 @@ async def test_an_occupied_new_port_changes_nothing(tmp_path: Path) -> None:
 async def test_the_recorder_is_restarted_only_when_its_part_changed(tmp_path: Path) -> None:
     with Supervised(tmp_path) as house:
         ended = house.data_dir / "ended"
-        until(lambda: len(house.children()) == 2, "the recorder")
+        until(lambda: len(house.children()) == 3, "the recorder and the dispatcher")
         kill(house.pid, signal.SIGHUP)
         until(lambda: house.log.count("loaded anew") == 1, "the reload")
         until(lambda: ended.exists(), "the end of the old worker")
