@@ -1,7 +1,7 @@
 """What the model behind `batch_provider.py` answers: made of the request alone, so that every reply can be checked.
 
-The words `fail with 422` anywhere in a request make an error of that status. A request with tools is answered by a call
-of the first one.
+The words `fail with 422` anywhere in a request make an error of that status, `answer with 300 letters` a long answer. A
+request with tools is answered by a call of the first one.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ Json = dict[str, Any]
 
 CREATED: Final = 1_763_000_000
 _FAILS: Final = re.compile(r"fail with ([45]\d\d)")
+_LONG: Final = re.compile(r"answer with (\d{1,6}) letters")
 _NOT_THE_QUESTION: Final = ("stream", "stream_options", "service_tier")
 
 
 def expected_text(body: Json) -> str:
     """The text that the reply to `body` holds, however and wherever it is asked."""
-    return f"It is {_digest(body)}."
+    found = _LONG.search(json.dumps(body))
+    return f"It is {_digest(body)}." + "x" * (int(found[1]) if found else 0)
 
 
 def error(message: str, kind: str = "invalid_request_error", param: str | None = None, code: str | None = None) -> Json:
