@@ -59,8 +59,11 @@ async def ask_flex(
 
     Each try is an attempt of the exchange. Pauses between them grow, are drawn at random, and are never shorter than a
     Retry-After. All else that an upstream says, other 429s too, is the reply. A body that cannot be rewritten safely,
-    or an endpoint without tiers, goes as it came. Raises what `inner` raises.
+    or an endpoint without tiers, goes as it came, and so does a call whose body names a tier where only a rule says
+    flex. Raises what `inner` raises.
     """
+    if _has_its_own(exchange):
+        return await inner(exchange)
     body = without_coding(exchange.body.data or b"", exchange.header(b"content-encoding"))
     flex = set_service_tier(body, "flex") if body is not None and exchange.endpoint in ENDPOINTS else None
     if body is None or flex is None:
@@ -77,6 +80,12 @@ async def ask_flex(
     else:
         exchange.sent = set_service_tier(body, STANDARD)
     return _marked(await inner(exchange))
+
+
+def _has_its_own(exchange: Exchange) -> bool:
+    """What the caller wrote comes before a rule, and its header before its body."""
+    by_rule = exchange.deferral is not None and exchange.header(b"x-penstock-batch") is None
+    return by_rule and exchange.call is not None and isinstance(exchange.call.service_tier, str)
 
 
 async def _until_there_is_room(

@@ -96,6 +96,17 @@ async def test_a_rule_says_flex_too(tmp_path: Path) -> None:
     assert (tier_of(requests[0]), told["x-penstock-batch"]) == ("flex", "flex")
 
 
+@pytest.mark.parametrize(("headers", "tier"), [([], "priority"), ([FLEX], "flex")])
+async def test_the_tier_of_a_body_comes_before_a_rule_and_after_a_header(
+    tmp_path: Path, headers: list[tuple[str, str]], tier: str
+) -> None:
+    batch = Batch(rules=(BatchRule(batch="flex"),))
+    body = json.dumps(json.loads(CHAT) | {"service_tier": "priority"}).encode()
+    requests, _, told, _, _ = await asked(tmp_path, answered(tier), *headers, body=body, batch=batch)
+    assert (tier_of(requests[0]), requests[0].body == body) == (tier, not headers)
+    assert told.get("x-penstock-batch") == ("flex" if headers else None)
+
+
 async def test_a_compressed_call_goes_out_plain_with_its_tier(tmp_path: Path) -> None:
     requests, status, _, _, proxy = await asked(
         tmp_path, answered("flex"), FLEX, ("Content-Encoding", "gzip"), body=gzip.compress(CHAT)
