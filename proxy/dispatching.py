@@ -12,10 +12,11 @@ import logging
 import os
 import signal
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .job import EXIT_MARGIN_S, Job, SupervisorGone, announce_ready, follow_supervisor, receive_job
 from .logs import configure_logging
@@ -65,6 +66,9 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     from .batching.dispatcher import Dispatcher
     from .batching.lease import LeaseHolder
 
+    lock = await _alone(Path(settings.server.data_dir) / "batch", stop)
+    if lock is None:
+        return
     database = None
     while database is None and not stop.is_set():
         try:
@@ -72,13 +76,43 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         except QueueUnavailable as error:
             _log.warning("the batch queue cannot be opened: %s", error)
             await _pause(stop, 10 * _LOOK_EVERY_S)
-    if database is None:
-        return
     async with AsyncExitStack() as stack:
+        stack.callback(os.close, lock.file)
+        if database is None:
+            return
         stack.callback(database.close)
         make = await asyncio.to_thread(parts, settings, database, stack)
         gc.freeze()
-        await Dispatcher(LeaseHolder(database), make).run(stop)
+        await Dispatcher(LeaseHolder(database, holder=lock.holder), make).run(stop)
+
+
+class _Lock(NamedTuple):
+    """That this is the only dispatcher of its data directory, and the name by which the queue knows it."""
+
+    file: int
+    holder: str
+
+
+async def _alone(folder: Path, stop: asyncio.Event) -> _Lock | None:
+    """Wait until the dispatcher before this one is gone. So if the queue has it in the lease still, it was killed, and
+    nobody need wait for the lease to expire. None: it was time to stop before."""
+    while not stop.is_set():
+        if (lock := await asyncio.to_thread(_lock, folder)) is not None:
+            return lock
+        await _pause(stop, _LOOK_EVERY_S / 4)
+    return None
+
+
+def _lock(folder: Path) -> _Lock | None:
+    """None: another one has it."""
+    from exporters.files import try_lock
+
+    from .batching.sealing import kept
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (file := try_lock(folder / "dispatcher.lock")) is None:
+        return None
+    return _Lock(file, kept(folder / "instance", uuid.uuid4().hex.encode()).decode())
 
 
 def parts(settings: Settings, database: Database, stack: AsyncExitStack) -> Callable[[], Sequence[Part]]:

@@ -98,11 +98,15 @@ class HeldLease:
 class LeaseHolder:
     """One dispatcher's claim to the lease `name`."""
 
-    def __init__(self, database: Database, name: str = "dispatcher", *, expiry_s: float = EXPIRY_S) -> None:
+    def __init__(
+        self, database: Database, name: str = "dispatcher", *, holder: str = "", expiry_s: float = EXPIRY_S
+    ) -> None:
+        """`holder`: a name that nobody else has who is alive. A lease in this name is free at once: whoever had it is
+        dead. "": one that nobody has ever had."""
         self._database = database
         self._name = name
         self._expiry_s = expiry_s
-        self._holder = uuid.uuid4().hex
+        self._holder = holder or uuid.uuid4().hex
         self._held: HeldLease | None = None
 
     async def acquire(self) -> HeldLease | None:
@@ -130,7 +134,7 @@ class LeaseHolder:
             row = connection.execute(select(leases).where(leases.c.name == self._name)).one_or_none()
             if row is None:
                 connection.execute(insert(leases).values(name=self._name, holder="", epoch=0, expires_ns=0))
-            elif row.expires_ns > now_ns:
+            elif row.expires_ns > now_ns and row.holder != self._holder:
                 return None
             epoch = (row.epoch if row else 0) + 1
             taken = {"holder": self._holder, "epoch": epoch, "expires_ns": now_ns + int(self._expiry_s * 1e9)}
