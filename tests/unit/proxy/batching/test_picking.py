@@ -99,6 +99,18 @@ def test_bodies_are_bounded_and_nothing_overtakes_a_large_one(database: Database
     assert picked(database, lambda p: p.local("llama", 3, 0), bytes_max=50, alone=True) == ["item-1"]
 
 
+def test_a_large_item_is_not_overtaken_by_those_of_other_upstreams(database: Database) -> None:
+    put(database, item(1, body=b"x" * 60), local(2, body=b"x"))
+    change(database, 1, tier="flex")
+
+    def both(picking: Picking) -> None:
+        picking.escalated(["llama"], 9)
+        picking.local("llama", 9, 0)
+
+    assert picked(database, both, bytes_max=50) == []
+    assert picked(database, both, bytes_max=61) == ["item-1", "item-2"]
+
+
 def test_what_is_begun_is_marked_and_begun_once(database: Database) -> None:
     put(database, local(1), local(2))
     with database.reading() as connection:
