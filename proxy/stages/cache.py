@@ -235,8 +235,7 @@ class Cache:
         stored = await self._stored(ask, exchange) if ask.control.serve else None
         if stored is not None and (given := self._given(stored.entry, exchange, ask.control, stored.similarity)):
             return given
-        if ask.control.keep:
-            exchange.keep = Keep(ask.key, ask.control.namespace, ask.control.ttl_s)
+        exchange.keep = Keep(ask.key, ask.control.namespace, ask.control.ttl_s)
         return _marked(await inner(exchange), b"miss")
 
     def _shared(

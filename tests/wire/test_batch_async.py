@@ -48,6 +48,8 @@ async def test_a_ticket_then_the_reply(tmp_path: Path) -> None:
         headers = [*JSON, (b"x-penstock-tokens", b"input=1"), (b"openai-version", b"2020-10-01")]
         await answer(proxy, item.id, whole(chat_answer(), headers=headers))
         looked = await client.head(place(proxy, reply))
+        assert proxy.app.queue is not None
+        await proxy.app.queue.run(lambda connection: None)  # after all that was to be noted before
         assert not (await queued(proxy))[0].delivered
         done = await client.get(place(proxy, reply))
         await until_delivered(proxy)
