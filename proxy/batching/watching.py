@@ -234,7 +234,9 @@ def _store(row: Row[Any], place: int, made: Sequence[CallRecord], connection: Co
 def _end(row_id: str, state: str, records: ItemRecords | None, connection: Connection) -> Row[Any]:
     """Done with: the caller's key is needed no more. `records`: makes the record of the batch itself."""
     row = _row(connection, row_id)
-    connection.execute(update(batches).where(batches.c.id == row_id).values(state=state, credential=""))
+    here = _WATCHED & (batches.c.id == row_id)
+    if not connection.execute(update(batches).where(here).values(state=state, credential="")).rowcount:
+        return row  # somebody else was faster
     if row.credential:
         drop_unused(connection, [row.credential])
     if records is not None:

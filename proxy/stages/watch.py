@@ -49,9 +49,17 @@ _CANCEL = re.compile(r"/v1/batches/[^/]+/cancel").fullmatch
 class Watch:
     """The stage. The reply goes on byte for byte."""
 
-    def __init__(self, settings: Settings, queue: Queue, *, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        queue: Queue,
+        *,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._settings = settings
         self._queue = queue
+        self._patience_s = patience_s
         self._clock = clock
         self._upstreams = {one.name: one for one in settings.upstreams if one.batch == "provider"}
         self._known: OrderedDict[tuple[str, str], bool] = OrderedDict()
@@ -79,10 +87,10 @@ class Watch:
     async def _note(self, exchange: Exchange, batch: OwnBatch) -> None:
         """Wait for the queue, but not for long: whoever made a batch may be gone with the next breath."""
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 await self._queue.run(partial(self._write, exchange, batch))
         except (QueueUnavailable, TimeoutError) as error:
-            self._miss(batch, str(error) or f"the queue took longer than {PATIENCE_S:.0f} s")
+            self._miss(batch, str(error) or f"the queue took longer than {self._patience_s:.0f} s")
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller's reply does not depend on it
             self._miss(batch, where(error))
         else:

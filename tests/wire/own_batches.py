@@ -116,6 +116,20 @@ class Own:
             await providers.aclose()
 
 
+class Unfenced:
+    """What a dispatcher would have that does not know that another one has taken over."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        return await asyncio.to_thread(self._run, work)
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        with self._database.transaction() as connection:
+            return work(connection)
+
+
 class Fatal:
     """A lease that kills its holder at the transaction `at`, before or after it is committed."""
 

@@ -16,7 +16,7 @@ from proxy.batching.records import batch_span
 from proxy.batching.tables import credentials
 from proxy.settings import Batch
 from tests.postgres import Postgres, postgresql
-from tests.wire.own_batches import KEY, asked, own_batches
+from tests.wire.own_batches import KEY, Unfenced, asked, own_batches
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +135,15 @@ async def test_what_a_provider_says_twice_is_recorded_once(tmp_path: Path) -> No
         await own.make(asked(5))
         await own.watch()
         assert len(own.calls()) == 5
+
+
+async def test_two_who_record_at_once_record_each_line_once(tmp_path: Path) -> None:
+    async with own_batches(tmp_path) as own:
+        made = await own.make(asked(450))
+        await own.ended(made.id)
+        await asyncio.gather(*(own.work(Unfenced(own.database)) for _ in range(2)))
+        assert len(own.calls()) == 450
+        assert [record.kind for record in own.records()].count("batch") == 1
 
 
 async def test_a_batch_whose_files_are_gone_is_said_once_and_is_over(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from typing import Any
 
@@ -152,6 +153,22 @@ async def test_a_queue_that_is_down_is_counted_and_asked_again_the_next_time() -
 
     await stage(exchange(path="/v1/batches"), inner)
     assert (stage.missed, queue.works) == (2, 2)
+
+
+async def test_nobody_waits_for_a_queue_that_takes_its_time() -> None:
+    class Slow:
+        async def run(self, work: object) -> None:
+            await asyncio.Event().wait()
+
+    async def inner(asked: Exchange) -> Reply:
+        asked.upstream = "openai"
+        return Reply(200, [JSON], DATA)
+
+    queue: Any = Slow()
+    stage = Watch(SETTINGS, queue, patience_s=0.01)
+    async with asyncio.timeout(10):
+        reply = await stage(exchange(path="/v1/batches"), inner)
+    assert (reply.body, stage.missed) == (DATA, 1)
 
 
 async def test_what_was_noted_is_noted_again_only_when_it_is_over() -> None:
