@@ -139,11 +139,12 @@ async def test_what_a_provider_says_twice_is_recorded_once(tmp_path: Path) -> No
 
 async def test_two_who_record_at_once_record_each_line_once(tmp_path: Path) -> None:
     async with own_batches(tmp_path) as own:
-        made = await own.make(asked(450))
-        await own.ended(made.id)
+        own.provider.set(fail_next=1)
+        for lines in (1, 450):  # The first fails as a whole, so there is nothing to do but to end it.
+            await own.ended((await own.make(asked(lines))).id)
         await asyncio.gather(*(own.work(Unfenced(own.database)) for _ in range(2)))
         assert len(own.calls()) == 450
-        assert [record.kind for record in own.records()].count("batch") == 1
+        assert [record.kind for record in own.records()].count("batch") == 2
 
 
 async def test_a_batch_whose_files_are_gone_is_said_once_and_is_over(
