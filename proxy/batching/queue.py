@@ -38,6 +38,7 @@ T = TypeVar("T")
 _WITHIN_S: Final = 15.0
 _RUN_WITHIN_S: Final = 120.0
 _AGAIN_WITHIN_S: Final = 5.0
+_JOIN_S: Final = 5.0
 _WAITING_MAX: Final = 10_000
 _TOGETHER_MAX: Final = 256
 _ENDED_MAX: Final = 5000
@@ -125,7 +126,8 @@ class Queue:
         """Finish what was begun, for a few seconds at most. Safe to call again."""
         self._writing.close()
         self._reading.close()
-        done = [await asyncio.to_thread(lane.join, 5.0) for lane in (self._writing, self._reading)]
+        lanes = (self._writing, self._reading)
+        done = await asyncio.gather(*(asyncio.to_thread(lane.join, _JOIN_S) for lane in lanes))
         if all(done) and self._database is not None:
             self._database.close()
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, insert, select, update
 
 from proxy.batching.database import Database
-from proxy.batching.lease import LeaseHolder, LeaseLost
+from proxy.batching.lease import HeldLease, LeaseHolder, LeaseLost
 from proxy.batching.tables import counters, items, leases
 from tests.unit.proxy.batching.an_item import item, put, states
 
@@ -83,6 +83,21 @@ async def test_one_that_acquires_again_does_not_write_by_its_old_lease(database:
     assert new.epoch > old.epoch
     with pytest.raises(LeaseLost):
         await old.run(write)
+    await holder.release()
+
+
+async def test_an_earlier_epoch_of_the_same_holder_writes_no_more(database: Database) -> None:
+    """One that slept through its own successor: it does not know yet that it has lost."""
+    holder = LeaseHolder(database)
+    lease = await holder.acquire()
+    assert lease is not None
+    with database.reading() as connection:
+        name = connection.scalars(select(leases.c.holder)).one()
+    with pytest.raises(LeaseLost):
+        await HeldLease(database, "dispatcher", name, lease.epoch - 1, 15.0).run(write)
+    assert not written(database)
+    await HeldLease(database, "dispatcher", name, lease.epoch, 15.0).run(write)
+    assert written(database)
     await holder.release()
 
 

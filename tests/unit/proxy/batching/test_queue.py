@@ -233,7 +233,8 @@ async def test_a_connection_that_breaks_in_the_middle_is_made_anew_and_nothing_i
             other.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
             # It waits for the lock, and then the server ends its connection.
             adding = asyncio.create_task(shared.add(item(2)))
-            while not other.execute(WAITING_FOR_A_LOCK + " AND pg_terminate_backend(pid)", [name]).fetchall():
+            while not (waiting := other.execute(WAITING_FOR_A_LOCK, [name]).fetchall()):
                 await asyncio.sleep(0.01)
+            other.execute("SELECT pg_terminate_backend(%s)", waiting[0])
         assert (await adding) == Added("item-2", joined=False)
         assert other.execute("SELECT count(*) FROM items").fetchone() == (2,)
