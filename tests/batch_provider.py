@@ -116,6 +116,8 @@ class Server:
             response = await handler(request)
         except Refused as refused:
             response = web.json_response(refused.body, status=refused.status)
+        except ConnectionError:  # the peer is gone, and what it was sending with it
+            return web.Response()
         return _cut(request) if _count_down(self.knobs.cut_after, name) else response
 
     def _owner(self, request: web.Request) -> str:
