@@ -69,7 +69,7 @@ class LocalBatches:
     async def step(self, lease: Lease) -> float:
         """Takes every batch a piece further. Raises `LeaseLost` and `QueueUnavailable`."""
         seen = await asyncio.to_thread(self._look)
-        busy = await lease.run(count) if seen.uncounted else False
+        busy = await lease.run(count) if seen.uncounted and seen.unfinished else False
         full = False
         for batch in seen.unfinished:
             if batch.state == "validated" and full:
@@ -166,7 +166,7 @@ class LocalBatches:
                     local_output.publish(connection, batch, now_ns)
                     self._end(connection, batch, how, {"state": "clearing"})
             case "clearing":
-                _clear(connection, batch)
+                return _clear(connection, batch, now_ns)
         return True
 
     def _has_room(self, connection: Connection, batch: Row[Any]) -> bool:
@@ -217,16 +217,15 @@ def count(connection: Connection) -> bool:
     """Add the items that ended since the last time to the counts of their batches; whether there may be more."""
     newest, seen = _counter(connection, "done_seq"), _counter(connection, SEEN)
     ended = connection.execute(
-        select(items.c.done_seq, items.c.mode, items.c.batch_id, items.c.state, items.c.status)
-        .where(items.c.done_seq > seen)
+        select(items.c.done_seq, items.c.batch_id, items.c.state, items.c.status)
+        .where(items.c.done_seq > seen, items.c.mode == "file")
         .order_by(items.c.done_seq)
         .limit(_COUNTED_MAX)
     ).all()
     counts: dict[str, dict[str, int]] = {}
     for row in ended:
-        if row.mode == "file":
-            of_batch = counts.setdefault(row.batch_id, {"completed": 0, "failed": 0, "dropped": 0})
-            of_batch[_counted(row.state, row.status)] += 1
+        of_batch = counts.setdefault(row.batch_id, {"completed": 0, "failed": 0, "dropped": 0})
+        of_batch[_counted(row.state, row.status)] += 1
     for batch_id, of_batch in counts.items():
         more = {name: batches.c[name] + number for name, number in of_batch.items() if number}
         connection.execute(update(batches).where(batches.c.id == batch_id).values(**more))
@@ -243,13 +242,19 @@ def _counted(state: str, status: int | None) -> str:
     return "completed" if succeeded(status) else "failed"
 
 
-def _clear(connection: Connection, batch: Row[Any]) -> None:
+def _clear(connection: Connection, batch: Row[Any], now_ns: int) -> bool:
     of_batch = (items.c.batch_id == batch.id) & (items.c.mode == "file")
-    ids = connection.scalars(select(items.c.id).where(of_batch).limit(_PIECE_MAX)).all()
+    # Cancelled alone, by an operator, while it was asked: what that costs is recorded when it is known.
+    owed = (items.c.state == "cancelled") & (items.c.done_seq > 0) & (items.c.keep_until_ns == 0)
+    owed &= items.c.deadline_ns > now_ns
+    ids = connection.scalars(select(items.c.id).where(of_batch, ~owed).limit(_PIECE_MAX)).all()
     if ids:
         connection.execute(delete(items).where(items.c.id.in_(ids)))
-    else:
+    elif connection.execute(select(items.c.id).where(of_batch).limit(1)).first() is None:
         _change(connection, batch, state="finished")
+    else:
+        return False
+    return True
 
 
 def _is_answered(batch: Row[Any]) -> bool:

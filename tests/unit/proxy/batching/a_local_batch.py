@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import pytest
 from sqlalchemy import Connection, Row, insert, select, update
 
-from proxy.batching import files, sealing
+from proxy.batching import admission, files, local_batches, local_input, local_output, sealing
 from proxy.batching.database import Database
 from proxy.batching.files import Owner
 from proxy.batching.finishing import Finished, finish
@@ -168,3 +169,21 @@ def answered(row: Row[Any]) -> Answer:
 
 def _nobody(*_: Any) -> Any:
     raise AssertionError("nothing is shared")
+
+
+LINES = [line(f"line {n}", "400" if n % 5 == 2 else f"{n}?") for n in range(23)]
+
+
+def waiting(database: Database) -> tuple[int, int]:
+    """Items and bytes that count against the limits of the queue."""
+    with database.reading() as connection:
+        return admission.waiting(connection)
+
+
+def shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So small slices that a few lines need many."""
+    monkeypatch.setattr(files, "PIECE_BYTES", 700)
+    monkeypatch.setattr(local_input, "_LOADED_MAX", 4)
+    monkeypatch.setattr(local_output, "_WRITTEN_MAX", 5)
+    monkeypatch.setattr(local_batches, "_PIECE_MAX", 3)
+    monkeypatch.setattr(local_batches, "_COUNTED_MAX", 2)
