@@ -100,6 +100,8 @@ def _facts(row: Row, tries: Sequence[Row]) -> Iterator[tuple[str, Text]]:
     yield "cost", _cost(row)
     if who := _who(row):
         yield "who", Text(printable(who))
+    if row["batch_id"]:
+        yield "batch", Text(printable(row["batch_id"]), "cyan")
     for index, one in enumerate(tries, 1):
         yield f"try {index}", _attempt(one, row["upstream"])
     if row["parameters"] not in ("", "{}"):

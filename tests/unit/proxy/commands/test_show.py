@@ -24,8 +24,8 @@ ROW: Row = {
     "ttft_ms": None, "input_tokens": 10, "output_tokens": 5, "cached_tokens": None, "cache_write_tokens": None,
     "reasoning_tokens": None, "usage_source": "upstream", "cost": None, "cost_input": None, "cost_cached": None,
     "cost_cache_write": None, "cost_output": None, "savings": {}, "service_tier": "", "key_id": "", "user": "",
-    "session": "", "prompt_name": "", "tags": {}, "upstream": "openai", "parameters": "", "input_messages": "",
-    "output_messages": "", "system_instructions": "", "tool_definitions": "",
+    "session": "", "prompt_name": "", "tags": {}, "upstream": "openai", "batch_id": "", "parameters": "",
+    "input_messages": "", "output_messages": "", "system_instructions": "", "tool_definitions": "",
 }  # fmt: skip
 
 
@@ -52,6 +52,11 @@ def _message(role: str, *parts: dict[str, Any]) -> str:
 )  # fmt: skip
 def test_parts(part: dict[str, Any], text: str) -> None:
     assert _shown(input_messages=_message("user", part)).endswith(f"user\n{text}\n")
+
+
+def test_a_line_of_a_batch_names_it() -> None:
+    assert re.search(r"^batch +batch_1$", _shown(batch_id="batch_1"), re.MULTILINE)
+    assert "batch" not in _shown()
 
 
 def test_without_text_it_says_so() -> None:
