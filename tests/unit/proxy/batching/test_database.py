@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import sqlite3
 import stat
 import subprocess
 import sys
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,25 @@ def test_processes_that_begin_at_once_make_the_tables_once(tmp_path: Path) -> No
         opened = list(threads.map(lambda _: Database.open(url), range(8)))
     for database in opened:
         database.close()
+
+
+def test_one_that_begins_waits_for_another_that_makes_the_file(tmp_path: Path) -> None:
+    """SQLite does not wait by itself where a file gets its write-ahead log, but fails at once."""
+    path = tmp_path / "batch" / "queue.db"
+    path.parent.mkdir()
+    with (
+        ThreadPoolExecutor(1) as threads,
+        open(path.with_name("queue.db.lock"), "wb") as lock,
+        closing(sqlite3.connect(path, isolation_level=None)) as making,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        making.execute("BEGIN IMMEDIATE")
+        opening = threads.submit(Database.open, f"sqlite:///{path}")
+        wait([opening], timeout=0.5)  # Long enough for one that does not wait to fail.
+        making.execute("COMMIT")
+        making.close()
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        opening.result(timeout=60).close()
 
 
 def test_the_clock_is_not_that_of_another_age(database: Database) -> None:
