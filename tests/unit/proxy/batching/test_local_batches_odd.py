@@ -90,14 +90,22 @@ async def test_a_batch_may_expire_before_it_runs(settings: Settings, database: D
     assert row.dropped == row.total == 23
 
 
-async def test_what_is_being_loaded_has_its_room_already(settings: Settings, database: Database) -> None:
-    limits = msgspec.structs.replace(settings.batch, queue_items_max=30)
-    settings = msgspec.structs.replace(settings, batch=limits)
+@pytest.mark.parametrize("limit", [{"queue_items_max": 30}, {"queue_bytes_max": 2000}])
+async def test_what_is_being_loaded_has_its_room_already(
+    settings: Settings, database: Database, limit: dict[str, int]
+) -> None:
+    settings = msgspec.structs.replace(settings, batch=msgspec.structs.replace(settings.batch, **limit))
     first = LocalBatch.begun(settings, database, *LINES)
     second = LocalBatch.begun(settings, database, *LINES[:8], id="batch_2")
     for _ in range(3):
         await first.step()
+    assert 2000 - first.row.items_bytes < second.row.items_bytes < 2000
     assert (first.row.state, first.row.loaded < 22, second.row.state) == ("loading", True, "validated")
+    await first.until("running", most=0)
+    await first.step()
+    assert second.row.state == "validated"
+    first.answer()
+    assert (await second.until("finished")).completed == 6
 
 
 @pytest.mark.parametrize("limit", [{"queue_items_max": 22}, {"queue_bytes_max": 500}])
@@ -140,6 +148,17 @@ async def test_what_was_cancelled_while_it_was_asked_is_recorded_all_the_same(
         connection.execute(items.update().values(keep_until_ns=1))
     await batch.until("finished")
     assert batch.count(items) == 0
+
+
+async def test_lines_of_a_providers_batches_are_not_counted(settings: Settings, database: Database) -> None:
+    batch = LocalBatch.begun(settings, database, line("a"), line("b"))
+    await batch.until("running", most=0)
+    with database.transaction() as connection:
+        connection.execute(items.update().where(items.c.custom_id == "a").values(mode="async"))
+    batch.answer()
+    for _ in range(5):
+        await batch.step()
+    assert (batch.row.state, batch.row.completed) == ("running", 1)
 
 
 async def test_files_appear_when_they_are_whole(settings: Settings, database: Database) -> None:
