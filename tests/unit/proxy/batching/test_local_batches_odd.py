@@ -150,6 +150,14 @@ async def test_what_was_cancelled_while_it_was_asked_is_recorded_all_the_same(
     assert batch.count(items) == 0
 
 
+async def test_a_batch_whose_lines_are_all_answered_does_not_expire(settings: Settings, database: Database) -> None:
+    batch = LocalBatch.begun(settings, database, line("a"))
+    await batch.until("running", most=0)
+    batch.answer()
+    batch.change(expires_ns=1)
+    assert (await batch.until("finished")).status == "completed"
+
+
 async def test_lines_of_a_providers_batches_are_not_counted(settings: Settings, database: Database) -> None:
     batch = LocalBatch.begun(settings, database, line("a"), line("b"))
     await batch.until("running", most=0)
