@@ -77,8 +77,7 @@ class Completer:
 
     async def step(self, lease: Lease) -> float:
         self._lease = lease
-        if self._tasks.room > 0:
-            self._tasks.begin(await asyncio.to_thread(due, self._database, ("finishing", "settled"), 4 * _TASKS_MAX))
+        await self._tasks.begin_due(partial(due, self._database, ("finishing", "settled"), 4 * _TASKS_MAX))
         await self._tasks.wait(_IDLE_S)
         return 0.0
 

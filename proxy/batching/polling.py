@@ -57,8 +57,7 @@ class Poller:
 
     async def step(self, lease: Lease) -> float:
         self._lease = lease
-        if self._tasks.room > 0:
-            self._tasks.begin(await asyncio.to_thread(due, self._database, ("created",), 4 * _TASKS_MAX))
+        await self._tasks.begin_due(partial(due, self._database, ("created",), 4 * _TASKS_MAX))
         await self._tasks.wait(self._idle_s)
         return 0.0
 

@@ -49,6 +49,15 @@ class RowTasks:
         """How many more rows may be begun."""
         return self._tasks_max - len(self._tasks)
 
+    async def begin_due(self, read: Callable[[], Sequence[Row[Any]]]) -> None:
+        """Work on the rows that `read` gives in a thread, as far as there is room.
+
+        Those that were worked on when it began are left for the next time: they may have changed under it.
+        """
+        busy = set(self._tasks)
+        if self.room > 0:
+            self.begin([row for row in await asyncio.to_thread(read) if row.id not in busy])
+
     def begin(self, rows: Sequence[Row[Any]]) -> None:
         """Work on those that are not worked on already, as far as there is room."""
         now_s = self._monotonic()

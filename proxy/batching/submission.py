@@ -69,8 +69,7 @@ class Submitter:
         if self._lease is None:
             await asyncio.to_thread(self._remove_leftovers)
         self._lease = lease
-        if self._tasks.room > 0:
-            self._tasks.begin(await asyncio.to_thread(due, self._database, _BEFORE, 4 * _TASKS_MAX))
+        await self._tasks.begin_due(partial(due, self._database, _BEFORE, 4 * _TASKS_MAX))
         await self._tasks.wait(_IDLE_S)
         return 0.0
 
@@ -91,7 +90,8 @@ class Submitter:
         if await self._is_late(row):
             return
         assert self._lease is not None
-        await self._lease.run(partial(_note_try, batch_id=row.id))
+        if not await self._lease.run(partial(_note_try, row=row)):
+            raise Overtaken(row.id)
         tries = row.tries + 1
         try:
             async with self._providers.of_batch(row) as provider:
@@ -161,5 +161,7 @@ class Submitter:
         await self._enter(row, "created", poll_at_ns=poll_at_ns, **values)
 
 
-def _note_try(connection: Connection, batch_id: str) -> None:
-    connection.execute(update(batches).where(batches.c.id == batch_id).values(tries=batches.c.tries + 1))
+def _note_try(connection: Connection, row: Row[Any]) -> bool:
+    """False: the row is not as it was found, so that what was tried is not known."""
+    as_found = (batches.c.id == row.id) & (batches.c.state == row.state) & (batches.c.tries == row.tries)
+    return bool(connection.execute(update(batches).where(as_found).values(tries=row.tries + 1)).rowcount)

@@ -82,8 +82,7 @@ class Watcher:
         if self._monotonic() >= self._sweep_at_s:
             await lease.run(self._forget_old)
             self._sweep_at_s = self._monotonic() + _SWEEP_S
-        if self._tasks.room:
-            self._tasks.begin(await asyncio.to_thread(self._due))
+        await self._tasks.begin_due(self._due)
         await self._tasks.wait(min(_TICK_MAX_S, self._poll_s))
         return 0.0
 

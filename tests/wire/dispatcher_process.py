@@ -7,29 +7,41 @@ of each is printed; when it is killed, nothing of it is left but what it had wri
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
-import openai.resources.batches
-import openai.resources.files  # noqa: F401 - what the first call would load
 
-import proxy.batching.completion
-import proxy.batching.live
-import proxy.batching.local_batches
-import proxy.batching.submission
-import proxy.batching.sweeping
-import proxy.batching.watching
-import proxy.batching.webhooks  # noqa: F401
 from proxy.dispatching import run
 from proxy.logs import configure_logging
 from proxy.settings import Settings
 
+LOADED: Final = (
+    "openai.resources.batches",
+    "openai.resources.files",
+    "psycopg",
+    "proxy.batching.completion",
+    "proxy.batching.keeping",
+    "proxy.batching.live",
+    "proxy.batching.local_batches",
+    "proxy.batching.submission",
+    "proxy.batching.sweeping",
+    "proxy.batching.watching",
+    "proxy.batching.webhooks",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+)
+"""What a dispatcher loads when it is first needed."""
+
 
 def main() -> None:
     settings = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Settings)
+    for name in LOADED:
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
     while sys.stdin.readline():
         pid = os.fork()

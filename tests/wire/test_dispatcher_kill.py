@@ -143,7 +143,7 @@ async def _a_moment(provider: Remote, chance: random.Random) -> str:
         await asyncio.sleep(chance.uniform(0.0, 1.0))
         return "any"
     step = chance.choice(STEPS)
-    deadline = time.monotonic() + 1.5
+    deadline = time.monotonic() + 2.0
     before = (await asyncio.to_thread(provider.state))["requests"].get(step, 0)
     while time.monotonic() < deadline:
         if (await asyncio.to_thread(provider.state))["requests"].get(step, 0) > before:
