@@ -195,13 +195,16 @@ class MetricsSink:
         """Nothing to let go of; whoever made the registry serves it."""
 
     def _count(self, record: CallRecord) -> None:
+        if record.kind == "batch":
+            return  # its lines are counted
+        outcome = "deferred" if record.kind == "deferral" else record.outcome
         error = self._errors.label(error_type(record))
-        self._requests.add((record.endpoint, record.outcome, str(record.status), error), 1)
+        self._requests.add((record.endpoint, outcome, str(record.status), error), 1)
         self._request_bytes.add((record.endpoint,), record.request_bytes)
         self._response_bytes.add((record.endpoint,), record.response_bytes)
         for strategy, saved in record.savings.items():
             self._savings.add((self._strategies.label(strategy),), max(0.0, saved))
-        if record.cache_status:
+        if record.cache_status and record.kind == "call":
             self._cache.add((record.endpoint, record.cache_status), 1)
         if name := operation(record):
             self._count_call(record, name, error)
@@ -218,7 +221,8 @@ class MetricsSink:
             if len(self._calls) >= self._calls_max:
                 call = (name, call[1], "other", "other")
             self._calls.add(call)
-        self._duration.observe((*call, error), max(0, record.end_ns - record.start_ns) / 1e9)
+        if not record.batch_id or record.attempts:  # How long a batch takes says nothing about how fast a model is.
+            self._duration.observe((*call, error), max(0, record.end_ns - record.start_ns) / 1e9)
         if not record.reused:
             # The conventions: where tokens used and tokens billed differ, those that are billed.
             if record.input_tokens is not None:

@@ -58,10 +58,12 @@ class Block:
     def string_arrays(self, name: str, rows: Sequence[Sequence[str]]) -> None:
         """A column of type Array(String)."""
         self.begin(name, "Array(String)")
+        if not any(rows):
+            self.data += bytes(8 * len(rows))
+            return
         end = 0
         self.data += _little(array("Q", [end := end + len(row) for row in rows]))
-        if end:
-            add_strings(self.data, [value for row in rows for value in row])
+        add_strings(self.data, [value for row in rows for value in row])
 
     def low_cardinality(self, name: str, values: Sequence[str]) -> None:
         """A column of type LowCardinality(String)."""

@@ -108,8 +108,8 @@ class SpanRows:
         block.numbers("Duration", "UInt64", "Q", durations)
         block.low_cardinality("StatusCode", codes)
         block.strings("StatusMessage", messages)
-        block.string_arrays("Links.TraceId", [[trace for trace, _ in row] for row in links])
-        block.string_arrays("Links.SpanId", [[span for _, span in row] for row in links])
+        for place, name in enumerate(("Links.TraceId", "Links.SpanId")):
+            block.string_arrays(name, [[link[place] for link in row] if row else () for row in links])
         return bytes(block.data)
 
 

@@ -13,6 +13,7 @@ from exporters.record import CallRecord, decode_record, encode
 from exporters.spans import operation, span_attributes, span_name
 from tests.unit.exporters.a_record import attempt, record
 from tests.unit.exporters.clickhouse.test_rows import decoded
+from tests.unit.exporters.test_metrics import CALL, counted, value
 
 LINK = ("9" * 32, "8" * 16)
 
@@ -63,6 +64,23 @@ def test_no_dialect_calls_a_deferral_a_generation() -> None:
     assert langfuse(deferral(), attributes)["langfuse.observation.type"] == "span"
     assert langsmith(deferral(), attributes)["langsmith.span.kind"] == "chain"
     assert openinference(deferral(), attributes)["openinference.span.kind"] == "CHAIN"
+
+
+def test_a_call_that_was_put_off_is_counted_as_one_with_its_tokens_once() -> None:
+    answer = record(item_id="item_1", attempts=[])
+    registry = counted(deferral(), answer, batch())
+    requests = {"endpoint": "chat", "error_type": ""}
+    assert value(registry, "penstock_requests_total", **requests, outcome="deferred", status="202") == 1
+    assert value(registry, "penstock_requests_total", **requests, outcome="answered", status="200") == 1
+    assert (
+        value(registry, "penstock_requests_total", endpoint="other", error_type="", outcome="answered", status="200")
+        is None
+    )
+    assert value(registry, "gen_ai_client_token_usage_count", **CALL, gen_ai_token_type="input") == 1
+    assert value(registry, "penstock_cache_calls_total", endpoint="chat", cache="miss") == 1
+    assert value(registry, "gen_ai_client_operation_duration_seconds_count", **CALL, error_type="") is None
+    live = counted(record(item_id="item_1"))
+    assert value(live, "gen_ai_client_operation_duration_seconds_count", **CALL, error_type="") == 1
 
 
 def test_links_are_links_of_the_span_and_not_of_its_attempts() -> None:
