@@ -77,7 +77,7 @@ async def test_every_record_reaches_the_recorder(
 async def test_a_chunk_is_bounded_in_bytes_and_one_record_may_be_larger(
     settings: Settings, database: Database, lease: Lease, tmp_path: Path
 ) -> None:
-    owe(database, "large", body=b"x" * 33_000_000)
+    owe(database, "large", body=b"x" * 34_000_000)
     owe(database, "a", "b", "c", body=b"x" * 12_000_000)
     part = Outbox(settings, database)
     for left in (3, 1, 0):
