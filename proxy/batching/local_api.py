@@ -188,8 +188,7 @@ def cancel(connection: Connection, batch_id: str, now_ns: int) -> None:
 def _insert(connection: Connection, owner: Owner, values: dict[str, Any], sealed: bytes, now_ns: int) -> RowMapping:
     source = files.find(connection, owner, values["input_file_id"], now_ns)
     if source is None:
-        fault = objects.no_such_file(values["input_file_id"], "input_file_id")
-        raise ClientFault(fault.message, code=fault.code, param=fault.param)
+        raise objects.no_such_file(values["input_file_id"], "input_file_id", 400)
     if source["purpose"] != "batch":
         raise ClientFault(
             f"The file was uploaded with purpose {source['purpose']!r}. Upload it with purpose 'batch'.",

@@ -223,8 +223,9 @@ def may_be_id(text: str) -> bool:
     return len(text) <= 128 and text.isascii() and text.isprintable()
 
 
-def no_such_file(id: str, param: str = "id") -> ClientFault:  # noqa: A002
-    return ClientFault(f"No such File object: {ascii(id[:80])[1:-1]}", code="file_not_found", param=param, status=404)
+def no_such_file(id: str, param: str = "id", status: int = 404) -> ClientFault:  # noqa: A002
+    shown = ascii(id[:80])[1:-1]
+    return ClientFault(f"No such File object: {shown}", code="file_not_found", param=param, status=status)
 
 
 def no_such_batch(id: str) -> ClientFault:  # noqa: A002

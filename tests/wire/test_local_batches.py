@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import select, update
 
 from exporters.record import decode_record
+from proxy.batching import local_api
 from proxy.batching.item import Answer
 from proxy.batching.tables import batches, credentials, items, outbox
 from proxy.settings import Upstream
@@ -90,6 +91,16 @@ async def test_the_input_must_be_uploaded_for_a_batch(tmp_path: Path) -> None:
                 input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
             )
         assert (caught.value.code, caught.value.param) == ("invalid_purpose", "input_file_id")
+
+
+async def test_so_many_batches_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_api, "UNFINISHED_MAX", 1)
+    async with emulated(tmp_path) as local:
+        local.running.clear()
+        await local.submit(chat("a"))
+        with pytest.raises(openai.InternalServerError) as caught:
+            await local.submit(chat("a"))
+        assert (caught.value.status_code, caught.value.code) == (503, "batch_queue_full")
 
 
 async def test_lists_come_in_pages_newest_first(tmp_path: Path) -> None:
@@ -272,14 +283,6 @@ async def test_the_header_says_whose_batches_are_meant(tmp_path: Path) -> None:
             with pytest.raises(openai.NotFoundError) as caught:
                 await client.files.list(extra_headers={"x-penstock-upstream": "none"})
             assert caught.value.code == "upstream_not_found"
-
-
-async def test_methods_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    async with emulated(tmp_path) as local:
-        for path in ("/batches/batch_1", "/files/file-1/content", "/files/a/b/c", "/batches/a/b"):
-            with pytest.raises(openai.APIStatusError) as caught:
-                await local.client.put(path, cast_to=object)
-            assert caught.value.status_code == 405
 
 
 async def test_a_queue_that_is_down_is_told(tmp_path: Path) -> None:

@@ -197,3 +197,11 @@ async def test_a_body_beyond_the_servers_own_limit_is_refused(tmp_path: Path) ->
         with pytest.raises(openai.APIStatusError) as caught:
             await client.files.create(file=("a", b"1" * 6000), purpose="vision")
         assert caught.value.status_code == 413
+
+
+async def test_methods_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    async with emulated(tmp_path) as local:
+        for path in ("/batches/batch_1", "/files/file-1/content", "/files/a/b/c", "/batches/a/b"):
+            with pytest.raises(openai.APIStatusError) as caught:
+                await local.client.put(path, cast_to=object)
+            assert caught.value.status_code == 405
