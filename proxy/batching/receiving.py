@@ -84,7 +84,6 @@ class _Upload:
         fields, filename = self._form.fields, self._form.filename or ""
         purpose = objects.read_purpose(fields)
         expires_ns = self._expires_ns(purpose)
-        self._check_size()
         if not self._size:
             raise ClientFault("The file is empty.", code="empty_file", param="file")
         if purpose == "batch" and not filename.endswith(".jsonl"):
