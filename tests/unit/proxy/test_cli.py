@@ -15,7 +15,7 @@ from proxy.commands.failure import CommandFailed
 from proxy.commands.stats import GROUPS
 from proxy.configuration import ConfigurationError
 
-COMMANDS = ("serve", "check", "tail", "requests", "stats", "migrate")
+COMMANDS = ("serve", "check", "tail", "requests", "stats", "batch", "migrate")
 
 
 @pytest.mark.parametrize(
