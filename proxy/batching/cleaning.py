@@ -13,10 +13,8 @@ from .provider import Provider, Unavailable
 async def clean(provider: Provider, row: Row[Any]) -> None:
     """Delete the files of a batch that is settled. Raises `Unavailable` when it is to be tried again, and `Refused`."""
     gone = {row.input_file_id, row.output_file_id, row.error_file_id}
-    if row.tries > 1:
+    if row.tries > 1 or (row.tries and not row.provider_id):
         gone |= await _duplicates(provider, row)
-        gone |= {*await provider.files_named(file_name(row), row.created_ns)}
-    elif row.tries and not row.input_file_id:
         gone |= {*await provider.files_named(file_name(row), row.created_ns)}
     for file_id in gone - {""}:
         await provider.delete_file(file_id)

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select, text, update
 
 from ..settings import Settings
 from .batch_rows import Ending, due, encode_ending, enter, seen_values
 from .database import Database
 from .escalation import is_due
-from .finishing import requeue
+from .finishing import PENDING, requeue
 from .lease import Lease
 from .provider import Provider, Refused, Seen, Unavailable
 from .providers import Providers
@@ -72,9 +72,10 @@ class Poller:
             await self._lease.run(
                 partial(rescue, batch_id=row.id, before_ns=now_ns + last_ns(self._batch.escalate_before_s))
             )
+        stop = row.status in _STOPPABLE and (is_late or not await asyncio.to_thread(self._is_wanted, row.id))
         try:
             async with self._providers.of_batch(row) as provider:
-                seen = await self._look(row, provider, cancel=is_late and row.status in _STOPPABLE)
+                seen = await self._look(row, provider, cancel=stop)
         except Refused as refused:
             await self._refused(row, refused, now_ns)
         except Unavailable:
@@ -130,6 +131,16 @@ class Poller:
             if moment_s > 0:
                 pause_s = min(pause_s, moment_s + 0.1)
         return {"poll_at_ns": now_ns + int(pause_s * 1e9), "polls": row.polls + 1}
+
+    def _is_wanted(self, batch_id: str) -> bool:
+        """Whether anybody still waits for a line of it; all may have been cancelled."""
+        here = select(items.c.id).where(items.c.batch_id == batch_id)
+        follower = items.alias("follower")
+        waits = text("follower.line != ''"), follower.c.state.in_(PENDING)
+        followed = select(follower.c.id).where(*waits, follower.c.line.in_(here))
+        with self._database.reading() as connection:
+            asked = connection.scalar(here.where(items.c.state == "batched").limit(1))
+            return asked is not None or connection.scalar(followed.limit(1)) is not None
 
     def _now_ns(self) -> int:
         with self._database.reading() as connection:

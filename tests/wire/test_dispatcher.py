@@ -263,3 +263,37 @@ async def test_a_deadline_that_comes_near_ends_the_batch_and_keeps_what_it_finis
         assert 0 < sum(state["asked"].values()) < 40
         assert sum(state["asked"].values()) + state["live"]["flex"] == 40
         assert state["files"] == []
+
+
+async def test_a_batch_that_nobody_wants_any_more_is_ended(tmp_path: Path, provider: BatchProvider) -> None:
+    provider.set(lines_per_s=2)
+    async with dispatched(settings_for(tmp_path, provider)) as here:
+        await here.add(*(item(number) for number in range(30)))
+        await here.until(lambda: bool(provider.state()["asked"]), "the first line")
+        for number in range(30):
+            await here.queue.cancel(f"item-{number}", "ours")
+        await here.settled()
+        state = provider.state()
+        assert [batch["status"] for batch in state["batches"]] == ["cancelled"]
+        assert state["files"] == []
+        assert {row.state for row in here.rows()} == {"cancelled"}
+        records = [record for record in await here.records() if record.kind == "call"]
+    assert {record.item_id for record in records} == set(state["asked"])
+    assert {record.outcome for record in records} == {"abandoned"}
+
+
+async def test_a_batch_that_was_made_unseen_is_ended_when_its_calls_no_longer_wait(
+    tmp_path: Path, provider: BatchProvider
+) -> None:
+    """The reply to its creation was lost, nobody could look for it, and then the deadline was near."""
+    provider.set(cut_after={"POST /v1/batches": 1}, refuse={"GET /v1/batches": [500] * 99}, lines_per_s=0.5)
+    async with dispatched(settings_for(tmp_path, provider, escalate_before_s=4.0)) as here:
+        await here.add(*(item(number, deadline_s=5.0) for number in range(10)))
+        await here.until(lambda: all(row.state == "done" for row in here.rows()), "the answers")
+        provider.set(refuse={})
+        rows = await here.done(10)
+        assert all(right(row) for row in rows)
+        state = provider.state()
+        assert [batch["status"] for batch in state["batches"]] == ["cancelled"]
+        assert state["files"] == []
+        assert sum(state["live"].values()) == 10

@@ -122,3 +122,20 @@ async def test_the_recorder_is_restarted_only_when_its_part_changed(tmp_path: Pa
         kill(house.pid, signal.SIGHUP)
         until(lambda: house.log.count("loaded anew") == 2, "the reload")
         assert "recorder\n" in ended.read_text()
+        assert "dispatcher\n" not in ended.read_text()
+
+
+async def test_the_dispatcher_is_restarted_only_when_its_part_changed(tmp_path: Path) -> None:
+    with Supervised(tmp_path) as house:
+        ended = house.data_dir / "ended"
+        until(lambda: len(house.children()) == 3, "the recorder and the dispatcher")
+        settings = house.settings_path.read_bytes()
+        house.settings_path.write_bytes(settings.replace(b'"window_s":60', b'"window_s":30'))
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: house.log.count("loaded anew") == 1, "the reload")
+        assert "dispatcher\n" in ended.read_text()
+        until(lambda: len(house.children()) == 3, "the next dispatcher")
+        house.settings_path.write_bytes(settings.replace(b'"batch":{"enabled":true', b'"batch":{"enabled":false'))
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: house.log.count("loaded anew") == 2, "the reload")
+        until(lambda: len(house.children()) == 2, "no dispatcher any more")
