@@ -187,6 +187,8 @@ async def test_a_file_that_is_deleted_while_it_is_read_breaks_off(tmp_path: Path
         with pytest.raises(asyncio.IncompleteReadError):
             await caller.reader.readexactly(len(content))
         caller.close()
+        [record] = [record for record in local.proxy.records() if record.path.endswith("/content")]
+        assert (record.outcome, record.error_type) == ("cut", "file_deleted")
 
 
 async def test_a_body_beyond_the_servers_own_limit_is_refused(tmp_path: Path) -> None:
