@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from proxy.http.delivery import Deliverer, Forbidden, Undelivered
+from proxy.http.delivery import Deliverer, Forbidden, Undelivered, _Judge
 from tests.wire.scripted import ScriptedUpstream, chunk, head, in_turn, raw, reply, reset_at, stall_before_headers
 
 
@@ -114,6 +114,33 @@ async def test_a_second_delivery_is_judged_anew() -> None:
     assert (resolver.asked, hook.connections) == (["hooks.example"] * 2, [])
 
 
+async def test_a_name_is_looked_up_for_each_delivery() -> None:
+    async with ScriptedUpstream(reply(204)) as hook:
+        resolver = Resolver("127.0.0.1")
+        deliverer = Deliverer(["hooks.example"], resolver=resolver)
+        for _ in range(2):
+            assert await deliverer.post(f"http://hooks.example:{hook.port}/", {}, b"") == 204
+        await deliverer.aclose()
+    assert (resolver.asked, len(hook.connections)) == (["hooks.example"] * 2, 2)
+
+
+async def test_of_several_addresses_only_the_public_ones_are_tried() -> None:
+    judge = _Judge(_Both(), [])
+    assert [one["host"] for one in await judge.resolve("hooks.example")] == ["1.1.1.1"]
+
+
+class _Both(Resolver):
+    """A name with an address within the network and one outside."""
+
+    def __init__(self) -> None:
+        super().__init__("10.0.0.1", "1.1.1.1")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [*await super().resolve(host, port, family), *await super().resolve(host, port, family)]
+
+
 async def test_no_redirect_is_followed() -> None:
     async with (
         ScriptedUpstream(reply(200)) as inner,
@@ -129,11 +156,17 @@ async def test_a_reply_without_end_is_not_waited_for() -> None:
         assert await post(hook.url, hosts=["127.0.0.1"], timeout_s=5) == 200
 
 
-@pytest.mark.parametrize("script", [stall_before_headers, reset_at("status"), raw(b"no HTTP\r\n\r\n", close=True)])
-async def test_what_says_nothing_in_time_or_nonsense_is_undelivered(script: Any) -> None:
+async def test_what_is_silent_is_not_waited_for() -> None:
+    async with ScriptedUpstream(stall_before_headers, lifetime_s=5) as hook:
+        with pytest.raises(Undelivered, match=r"no reply within 0.2 s"):
+            await post(hook.url, hosts=["127.0.0.1"], timeout_s=0.2)
+
+
+@pytest.mark.parametrize("script", [reset_at("status"), raw(b"no HTTP\r\n\r\n", close=True)])
+async def test_what_breaks_off_or_is_nonsense_is_undelivered(script: Any) -> None:
     async with ScriptedUpstream(script) as hook:
         with pytest.raises(Undelivered) as caught:
-            await post(f"{hook.url}/secret", hosts=["127.0.0.1"], timeout_s=0.2)
+            await post(f"{hook.url}/secret", hosts=["127.0.0.1"])
     assert "secret" not in str(caught.value)
 
 

@@ -272,6 +272,9 @@ async def test_a_new_lease_asks_again_what_was_being_asked_and_answers_it_once(t
         there.put(1)
         await there.until(lambda: held.open == 1)
         there.lease = await there.holder.acquire()
+        await there.until(lambda: len(upstream.requests) == 2)
+        async with asyncio.timeout(5):
+            await upstream.requests[0].closed.wait()
         held.go.set()
         await there.until_done(1)
         assert len(upstream.requests) == 2
