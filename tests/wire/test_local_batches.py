@@ -145,7 +145,7 @@ async def test_what_is_over_cannot_be_cancelled(tmp_path: Path) -> None:
         with pytest.raises(openai.ConflictError) as caught:
             await local.client.with_options(max_retries=2).batches.cancel(batch.id)
         assert caught.value.response.headers["x-should-retry"] == "false"
-        for unknown in ("batch_unknown", "batch_%FF", "x" * 300):
+        for unknown in ("batch_unknown", "%FF", "x" * 300):
             with pytest.raises(openai.NotFoundError):
                 await local.client.batches.cancel(unknown)
             with pytest.raises(openai.NotFoundError):
@@ -275,7 +275,12 @@ async def test_the_header_says_whose_batches_are_meant(tmp_path: Path) -> None:
             openai.AsyncOpenAI(base_url=proxy.url, api_key="sk", max_retries=0) as client,
         ):
             file = await client.files.create(file=("in.jsonl", b"1"), purpose="batch")
+            batch = await client.batches.create(
+                input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+            )
             assert [each.id async for each in client.files.list()] == [file.id]
+            with pytest.raises(openai.NotFoundError):
+                await client.batches.retrieve(batch.id, extra_headers={"x-penstock-upstream": "second"})
             for name, requests in (("second", 0), ("provider", 1)):
                 header = {"x-penstock-upstream": name}
                 assert [each.id async for each in client.files.list(extra_headers=header)] == []
