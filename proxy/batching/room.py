@@ -8,7 +8,7 @@ from typing import Final
 
 from .load import Gauge
 
-PEAK_S: Final = 2.0
+PEAK_S: Final = 4.0
 """Live calls come in bursts: the most that were open in this time keep their room."""
 STARVED_S: Final = 3.0
 """One line is asked all the same after this time without any, so that no batch is stuck."""

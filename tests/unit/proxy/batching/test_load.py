@@ -102,12 +102,13 @@ def test_lines_take_what_live_calls_leave() -> None:
     assert scene.room.free(0, urgent=False) == 0
 
 
-def test_a_burst_keeps_its_room_for_two_seconds() -> None:
+def test_a_burst_keeps_its_room_for_four_seconds() -> None:
     scene = Scene()
     scene.gauge.calls = 4
     assert scene.room.free(0, urgent=False) == 0
     scene.gauge.calls = 1
-    scene.now_s += 1.9
+    scene.now_s += 3.9
+    scene.room.began()
     assert scene.room.free(0, urgent=False) == 0
     scene.now_s += 0.2
     assert scene.room.free(0, urgent=False) == 3
@@ -131,7 +132,7 @@ def test_half_of_the_room_is_for_lines_whose_deadline_is_near() -> None:
     assert scene.room.free(0, urgent=True) == 3
     assert scene.room.free(2, urgent=True) == 1
     scene.gauge.calls = 0
-    scene.now_s += 3
+    scene.now_s += 5
     assert scene.room.free(0, urgent=True) == 5
 
 
