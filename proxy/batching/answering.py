@@ -40,7 +40,9 @@ class Answering:
         records: ItemRecords,
         keep: Keep | None,
         batch: Row[Any],
+        turn: asyncio.Lock,
     ) -> None:
+        """`turn`: so that of several batches one at a time has its calls, replies and records in memory."""
         self.batch_id: str = batch.id
         self._keep_s = settings.batch.keep_s
         self._database = database
@@ -48,6 +50,7 @@ class Answering:
         self._records = records
         self._keep = keep
         self._batch = batch
+        self._turn = turn
         self._strangers_said = False
 
     async def answer(self, results: Sequence[Result], *, failed: str = "") -> None:
@@ -58,8 +61,9 @@ class Answering:
         by_id = {result.custom_id: result.answer for result in results if result.answer is not None}
         sizes = await asyncio.to_thread(self._open_ones, list(by_id))
         for ids in portions(sizes):
-            rows, finished = await asyncio.to_thread(self._made, ids, by_id, failed)
-            await self._lease.run(partial(self._finish, finished=finished))
+            async with self._turn:
+                rows, finished = await asyncio.to_thread(self._made, ids, by_id, failed)
+                await self._lease.run(partial(self._finish, finished=finished))
             if self._keep is not None and not failed:
                 for row, one in zip(rows, finished, strict=True):
                     await self._keep(row, one.answer)

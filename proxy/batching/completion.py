@@ -73,12 +73,14 @@ class Completer:
         self._keep = keep
         self._again_s = _AGAIN_POLLS * settings.batch.poll_s
         self._tasks = RowTasks("ending the batch", self._complete, tasks_max=_TASKS_MAX, pause_s=settings.batch.poll_s)
+        self._turn = asyncio.Lock()
+        self._idle_s = min(_IDLE_S, settings.batch.poll_s / 2)
         self._lease: Lease | None = None
 
     async def step(self, lease: Lease) -> float:
         self._lease = lease
         await self._tasks.begin_due(partial(due, self._database, ("finishing", "settled"), 4 * _TASKS_MAX))
-        await self._tasks.wait(_IDLE_S)
+        await self._tasks.wait(self._idle_s)
         return 0.0
 
     async def aclose(self) -> None:
@@ -107,7 +109,7 @@ class Completer:
             return False
         _log.error("%s cannot be asked about the batch %s any more; its files stay there", row.upstream, row.id)
         if row.state == "finishing":
-            answering = Answering(self._settings, self._database, self._lease, self._records, None, row)
+            answering = Answering(self._settings, self._database, self._lease, self._records, None, row, self._turn)
             await self._answer_the_rest(answering, row, Ending(answer=given_up("lost")))
             await self._lease.run(partial(self._settled, batch_id=row.id))
         return True
@@ -118,7 +120,7 @@ class Completer:
 
     async def _settle(self, row: Row[Any]) -> None:
         assert self._lease is not None
-        answering = Answering(self._settings, self._database, self._lease, self._records, self._keep, row)
+        answering = Answering(self._settings, self._database, self._lease, self._records, self._keep, row, self._turn)
         ending = ending_of(row)
         if row.output_file_id or row.error_file_id or ending.faults:
             async with self._providers.of_batch(row) as provider:

@@ -29,8 +29,9 @@ def write_input(database: Database, batch: Row[Any], path: Path) -> int:
             after = sizes[-1].position
             for ids in portions([(row.id, row.body_bytes) for row in sizes], CHUNK_BYTES):
                 for row in _bodies(database, ids):
-                    if (line := _line(row.id, batch.path, row.body)) is not None:
-                        file.write(line)
+                    if (body := _in_one_line(row.body)) is not None:
+                        head = msgspec.json.encode({"custom_id": row.id, "method": "POST", "url": batch.path})
+                        file.writelines((head[:-1], b',"body":', body, b"}\n"))
                         count += 1
     return count
 
@@ -49,12 +50,11 @@ def _bodies(database: Database, ids: list[str]) -> list[Row[Any]]:
         return [*connection.execute(wanted)]
 
 
-def _line(item_id: str, path: str, body: bytes) -> bytes | None:
+def _in_one_line(body: bytes) -> bytes | None:
     """None for a body that is no JSON: its item is missing from the result, and told so."""
-    if b"\n" in body or b"\r" in body:
-        try:
-            body = msgspec.json.format(body, indent=-1)
-        except msgspec.DecodeError:
-            return None
-    head = msgspec.json.encode({"custom_id": item_id, "method": "POST", "url": path})
-    return head[:-1] + b',"body":' + body + b"}\n"
+    if b"\n" not in body and b"\r" not in body:
+        return body
+    try:
+        return msgspec.json.format(body, indent=-1)
+    except msgspec.DecodeError:
+        return None

@@ -63,6 +63,8 @@ class Submitter:
         self._providers = providers
         self._settle_s = min(_SETTLE_S, settings.batch.poll_s)
         self._tasks = RowTasks("sending the batch", self._submit, tasks_max=_TASKS_MAX, pause_s=settings.batch.poll_s)
+        self._writing = asyncio.Lock()  # one at a time: their bodies may be large
+        self._idle_s = min(_IDLE_S, settings.batch.poll_s / 2)
         self._lease: Lease | None = None
 
     async def step(self, lease: Lease) -> float:
@@ -70,7 +72,7 @@ class Submitter:
             await asyncio.to_thread(self._remove_leftovers)
         self._lease = lease
         await self._tasks.begin_due(partial(due, self._database, _BEFORE, 4 * _TASKS_MAX))
-        await self._tasks.wait(_IDLE_S)
+        await self._tasks.wait(self._idle_s)
         return 0.0
 
     async def aclose(self) -> None:
@@ -137,7 +139,9 @@ class Submitter:
         """The file's id at the provider; "" when nobody waits for this batch any more."""
         path = self._folder / file_name(row)
         try:
-            if not await asyncio.to_thread(write_input, self._database, row, path):
+            async with self._writing:
+                lines = await asyncio.to_thread(write_input, self._database, row, path)
+            if not lines:
                 await self._enter(row, "finishing", status="empty")
                 return ""
             return await provider.upload(path, file_name(row))

@@ -81,7 +81,7 @@ async def test_a_batch_that_always_fails_is_given_up(tmp_path: Path, provider: B
 async def test_a_full_provider_is_asked_again_for_as_long_as_there_is_time(
     tmp_path: Path, provider: BatchProvider
 ) -> None:
-    provider.set(fail_next=4)
+    provider.set(fail_next=3)
     async with dispatched(settings_for(tmp_path, provider)) as here:
         await here.add(item(1))
         (row,) = await here.done(1)
