@@ -30,7 +30,7 @@ from .serve import ROOT, Penstock, until
 KILLS = int(os.environ.get("PENSTOCK_BATCH_KILLS", "6"))
 SEED = int(os.environ.get("PENSTOCK_CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 ITEMS = 200
-ALL_SHARE = 0.4
+ALL_SHARE = 0.5
 """Of the kills: the supervisor, with which everything else goes."""
 WITHIN_S = 60.0
 STEPS = ("POST /v1/files", "POST /v1/batches", "GET /v1/batches/*", "GET /v1/files/*/content", "DELETE /v1/files/*")
