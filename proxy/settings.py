@@ -286,7 +286,7 @@ class Batch(Section, frozen=True):
     queue_items_max: Positive = 100_000
     """Calls in the queue; beyond, 503 with Retry-After."""
     queue_bytes_max: Positive = 4 * 1024 * 1024 * 1024
-    """Of the calls in the queue; beyond, 503 with Retry-After."""
+    """Of the calls in the queue, and of the files of local batches; beyond, 503 with Retry-After."""
     held_max: Positive = 10_000
     """Calls that a worker holds open for their reply; beyond, 503 with Retry-After."""
     deadline_s: Annotated[float, Meta(ge=1, le=2_592_000)] = 86_400.0
@@ -304,7 +304,7 @@ class Batch(Section, frozen=True):
     poll_max_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 120.0
     """Between two looks at a batch."""
     local_concurrency: Annotated[int, Meta(ge=1, le=1000)] = 4
-    """Calls at a time to an upstream with `batch = "local"`, as long as nobody waits for a live one."""
+    """Calls at a time to an upstream with `batch = "local"`, live ones among them: what it runs in parallel."""
     record_own: bool = True
     """Batches that callers make themselves are watched, and their lines recorded when they are finished."""
     webhook_secret: str = ""

@@ -47,8 +47,7 @@ class Context(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     prompt_name: str = ""
     prompt_version: str = ""
     headers: RawHeaders = []
-    """Request headers that an upstream must have to answer alike (`openai-beta`, `openai-organization`, ...); none with a
-    credential."""
+    """What an upstream must have to answer alike: `openai-beta` and the like; without a credential also for whom."""
     keep: Keep | None = None
 
 
