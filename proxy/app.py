@@ -11,12 +11,12 @@ from exporters.spool import SpoolWriter
 from exporters.trace_context import new_request_id
 
 from .background import Claims
-from .batching.control import Schedules
-from .batching.deferring import Deferring
-from .batching.flex import ask_flex
-from .batching.load import Load
+from .batching.callers.control import Schedules
+from .batching.callers.deferring import Deferring
+from .batching.callers.waiting import Waiting
+from .batching.live.flex import ask_flex
+from .batching.live.load import Load
 from .batching.queue import Queue
-from .batching.waiting import Waiting
 from .cache_endpoints import CacheEndpoints
 from .caching.opening import index_of, tiers_of
 from .chain import Stage, compose

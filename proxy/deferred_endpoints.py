@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from .batching.deferring import Deferring
+from .batching.callers.deferring import Deferring
+from .batching.callers.lot import scope_of
+from .batching.callers.told import as_answered, gone, ticket
 from .batching.item import Found
-from .batching.lot import scope_of
-from .batching.told import as_answered, gone, ticket
 from .errors import ClientFault
 from .exchange import Exchange
 from .reply import Reply

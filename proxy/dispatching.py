@@ -117,19 +117,19 @@ def _lock(folder: Path) -> _Lock | None:
 
 def parts(settings: Settings, database: Database, stack: AsyncExitStack) -> Callable[[], Sequence[Part]]:
     """What a dispatcher does, as a list that is made anew with each lease. `stack` closes what they share."""
-    from .batching.completion import Completer
-    from .batching.gathering import Gatherer
     from .batching.keeping import ReplyKeeper
-    from .batching.live import LiveRunner
-    from .batching.local_batches import LocalBatches
+    from .batching.live.runner import LiveRunner
+    from .batching.local.batches import LocalBatches
     from .batching.outbox import Outbox
-    from .batching.polling import Poller
-    from .batching.providers import Providers
+    from .batching.provider.completion import Completer
+    from .batching.provider.gathering import Gatherer
+    from .batching.provider.polling import Poller
+    from .batching.provider.providers import Providers
+    from .batching.provider.submission import Submitter
+    from .batching.provider.watching import Watcher
     from .batching.records import ItemRecords
     from .batching.sealing import Sealer
-    from .batching.submission import Submitter
     from .batching.sweeping import Sweeper
-    from .batching.watching import Watcher
     from .batching.webhooks import Webhooks
 
     sealer = Sealer.of(settings)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from exporters.record import Attempt
 
-from .batching.control import Deferral
+from .batching.callers.control import Deferral
 from .batching.item import Keep
 from .errors import ClientFault
 from .openai.call import Call, Endpoint

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from ..addresses import is_loopback, split, url_secret
 from ..credentials import is_reference
 from ..settings import Batch, BatchRule, Settings
-from .control import DEADLINE_MAX_S, wait_of
+from .callers.control import DEADLINE_MAX_S, wait_of
 
 SECRET_CHARS_MIN = 16
 _NOT_HERE = "a secret itself is not written into the file"

@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection, Row, select, update
 
 from ..settings import Settings
-from . import admission, finishing, local_api
+from . import admission, finishing
+from .local import api as local_api
 from .report import DONE, ERROR_FROM, OVER, NotPossible, find_row
 from .tables import batches, items
 

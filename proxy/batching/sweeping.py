@@ -16,8 +16,8 @@ from .database import Database
 from .finishing import PENDING, Finished, finish, release
 from .item import Answer
 from .lease import Lease
+from .provider.results import answer_of
 from .records import ItemRecords
-from .results import answer_of
 from .tables import batches, items
 
 _EVERY_S: Final = 30.0

@@ -21,11 +21,11 @@ from sqlalchemy import Connection, Row, literal_column, select, update
 
 from ..http.delivery import Deliverer, Forbidden, Undelivered
 from ..settings import Settings
+from .callers.told import location
 from .database import Database
 from .lease import Lease
 from .signing import signed, signing_key
 from .tables import items
-from .told import location
 
 _log = logging.getLogger(__name__)
 

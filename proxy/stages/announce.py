@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import cast
 
-from ..batching.load import Load
+from ..batching.live.load import Load
 from ..chain import Handler
 from ..exchange import Exchange
 from ..reply import BodyStream, Reply

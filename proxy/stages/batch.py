@@ -12,13 +12,13 @@ from typing import Final, cast
 from exporters.files import Throttle
 
 from .. import settings
-from ..batching.control import Deferral
-from ..batching.deferring import Deferring, Prepared, told_to_callers
-from ..batching.holding import HeldStream, Hold, come_again
+from ..batching.callers.control import Deferral
+from ..batching.callers.deferring import Deferring, Prepared, told_to_callers
+from ..batching.callers.holding import HeldStream, Hold, come_again
+from ..batching.callers.told import EVENTS, STREAMED, as_answered, marks, ticket
+from ..batching.callers.waiting import Waiting
 from ..batching.item import Answer, Found
 from ..batching.refusal import QueueUnavailable
-from ..batching.told import EVENTS, STREAMED, as_answered, marks, ticket
-from ..batching.waiting import Waiting
 from ..chain import Handler
 from ..errors import Overload
 from ..exchange import Exchange

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..batching.local_api import LocalApi
+from ..batching.local.api import LocalApi
 from ..batching.queue import Queue
 from ..chain import Handler, Stage
 from ..exchange import Exchange

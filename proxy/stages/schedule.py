@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from exporters.record import REUSED
 
-from ..batching.control import Deferral
+from ..batching.callers.control import Deferral
 from ..chain import Handler, Stage
 from ..exchange import Exchange
 from ..reply import Reply

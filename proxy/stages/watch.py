@@ -16,10 +16,10 @@ import msgspec
 from exporters.completion import where
 from exporters.files import Throttle
 
-from ..batching.deferring import context_headers, context_of, credential_headers
+from ..batching.callers.deferring import context_headers, context_of, credential_headers
+from ..batching.callers.lot import scope_of
 from ..batching.item import encode_context
-from ..batching.lot import scope_of
-from ..batching.noting import OwnBatch, note, read_batch
+from ..batching.provider.noting import OwnBatch, note, read_batch
 from ..batching.queue import Queue
 from ..batching.refusal import QueueUnavailable
 from ..chain import Handler

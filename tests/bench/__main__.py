@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import batch, batch_yield, cached, calls, cull, first_token, memory, outage, recorder
+from . import batch, batch_yield, cached, calls, cull, first_token, memory, outage, queued, recorder
 from .figures import Figure, show
 from .machine import describe
 from .nginx import need_tools
@@ -31,6 +31,7 @@ BENCHES: dict[str, tuple[Bench, float]] = {
     "memory": (memory.memory, 300.0),
     "outage": (outage.outage, 60.0),
     "recorder": (recorder.recorder, 12.0),
+    "queued": (queued.queued, 4.0),
     "batch": (batch.memory, 900.0),
     "yield": (batch_yield.yielding, 10.0),
 }

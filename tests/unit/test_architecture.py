@@ -28,7 +28,7 @@ OWNERS = {
     "prometheus_client": ("exporters/", "proxy/recording.py"),
     "python_multipart": ("proxy/batching/",),
     "redis": ("cache/redis.py", "proxy/stages/limit.py"),
-    "sqlalchemy": ("proxy/batching/", "proxy/commands/batch.py"),
+    "sqlalchemy": ("proxy/batching/", "proxy/stages/watch.py"),
     "tiktoken": ("proxy/metering/",),
     "torch": ("finetune/",),
     "typer": ("proxy/cli.py", "proxy/commands/"),

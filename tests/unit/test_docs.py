@@ -48,7 +48,9 @@ def test_every_error_code_is_documented(code: str) -> None:
     assert f"`{code}`" in CONFIGURATION
 
 
-@pytest.mark.parametrize("name", ["health", "ready", "requests/{id}", "feedback", "cache", "cache/{key}", "deferred/{id}"])
+@pytest.mark.parametrize(
+    "name", ["health", "ready", "requests/{id}", "feedback", "cache", "cache/{key}", "deferred/{id}"]
+)
 def test_every_endpoint_is_documented(name: str) -> None:
     assert f"/penstock/{name}`" in CONFIGURATION
 
@@ -91,6 +93,8 @@ def test_every_placeholder_is_documented(placeholder: str) -> None:
     assert f"`{placeholder}`" in CONFIGURATION
 
 
-@pytest.mark.parametrize("name", ["corrupt/", "refused/SINK/", "credentials.json", "checkpoints/", "serve.lock", "queue.db", "secret.key"])
+@pytest.mark.parametrize(
+    "name", ["corrupt/", "refused/SINK/", "credentials.json", "checkpoints/", "serve.lock", "queue.db", "secret.key"]
+)
 def test_every_file_that_matters_is_documented(name: str) -> None:
     assert f"{name}`" in CONFIGURATION

@@ -17,7 +17,7 @@ from proxy.batching.database import Database, queue_url
 from proxy.batching.finishing import Finished, finish
 from proxy.batching.item import Answer
 from proxy.batching.lease import Lease, LeaseHolder
-from proxy.batching.local_batches import LocalBatches
+from proxy.batching.local.batches import LocalBatches
 from proxy.batching.records import ItemRecords
 from proxy.batching.tables import items
 from proxy.settings import Server, Settings, Upstream

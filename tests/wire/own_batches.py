@@ -18,11 +18,11 @@ from sqlalchemy import Connection, Row, select
 from exporters.record import CallRecord, decode_record
 from proxy.batching.database import Database, queue_url
 from proxy.batching.lease import HeldLease, Lease, LeaseHolder
-from proxy.batching.providers import Providers
+from proxy.batching.provider.providers import Providers
+from proxy.batching.provider.watching import Watcher
 from proxy.batching.records import ItemRecords
 from proxy.batching.sealing import Sealer
 from proxy.batching.tables import batches, outbox
-from proxy.batching.watching import Watcher
 from proxy.settings import Batch, Price, Server, Settings, Upstream
 from tests.batch_provider import BatchProvider
 from tests.wire.proxied import Proxied, proxied

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.batching.load import Gauge
+from proxy.batching.live.load import Gauge
 from proxy.settings import Batch, Upstream
 from tests.wire.proxied import Caller, Proxied, post, proxied
 from tests.wire.scripted import (

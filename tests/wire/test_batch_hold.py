@@ -234,7 +234,7 @@ async def test_a_call_that_was_given_up_elsewhere_says_so(tmp_path: Path, stream
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_nobody_is_held_for_ever(tmp_path: Path, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.batching.holding.LATE_S", 0.0)
+    monkeypatch.setattr("proxy.batching.callers.holding.LATE_S", 0.0)
     async with deferring(tmp_path, batch=Batch(heartbeat_s=0.1)) as (_, _, client):
         reply = await ask(client, CHAT | {"stream": stream}, **{"x-penstock-deadline": "0.3s"})
     assert reply.status_code == (200 if stream else 504)

@@ -18,8 +18,8 @@ from proxy.batching.database import Database, queue_url
 from proxy.batching.finishing import cancel
 from proxy.batching.item import Answer, Context, NewItem, decode_headers, encode_context
 from proxy.batching.lease import HeldLease, LeaseHolder
-from proxy.batching.live import LiveRunner
-from proxy.batching.load import Load
+from proxy.batching.live.load import Load
+from proxy.batching.live.runner import LiveRunner
 from proxy.batching.records import ItemRecords
 from proxy.batching.refusal import QueueUnavailable
 from proxy.batching.sealing import Sealer, credential_id, encode_credential

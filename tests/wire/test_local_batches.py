@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import select, update
 
 from exporters.record import decode_record
-from proxy.batching import local_api
 from proxy.batching.item import Answer
+from proxy.batching.local import api as local_api
 from proxy.batching.tables import batches, credentials, items, outbox
 from proxy.settings import Upstream
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 from sqlalchemy import select
 
-from proxy.batching.files import PIECE_BYTES
+from proxy.batching.local.files import PIECE_BYTES
 from proxy.batching.tables import file_chunks, files
 from proxy.settings import Batch
 

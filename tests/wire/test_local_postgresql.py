@@ -9,7 +9,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from proxy.batching.files import PIECE_BYTES
+from proxy.batching.local.files import PIECE_BYTES
 from proxy.batching.tables import file_chunks
 from proxy.settings import Batch
 from tests.postgres import postgresql

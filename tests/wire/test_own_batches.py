@@ -11,7 +11,7 @@ import openai
 import pytest
 from sqlalchemy import func, select
 
-from proxy.batching.provider import MARK
+from proxy.batching.provider.provider import MARK
 from proxy.batching.records import batch_span
 from proxy.batching.tables import credentials
 from proxy.settings import Batch

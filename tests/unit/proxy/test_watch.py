@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from proxy.batching.noting import OwnBatch, read_batch
+from proxy.batching.provider.noting import OwnBatch, read_batch
 from proxy.batching.refusal import QueueUnavailable
 from proxy.errors import UpstreamFault
 from proxy.exchange import Exchange

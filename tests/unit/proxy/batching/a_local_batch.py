@@ -10,14 +10,18 @@ from typing import Any, TypeVar
 import pytest
 from sqlalchemy import Connection, Row, insert, select, update
 
-from proxy.batching import admission, files, local_batches, local_input, local_output, sealing
+from proxy.batching import admission, sealing
 from proxy.batching.database import Database
-from proxy.batching.files import Owner
 from proxy.batching.finishing import Finished, finish
 from proxy.batching.item import Answer, Context, encode_context
 from proxy.batching.lease import LeaseLost
-from proxy.batching.local_batches import LocalBatches
-from proxy.batching.objects import KEPT_S, WINDOW_S
+from proxy.batching.local import batches as local_batches
+from proxy.batching.local import files
+from proxy.batching.local import inputs as local_input
+from proxy.batching.local import outputs as local_output
+from proxy.batching.local.batches import LocalBatches
+from proxy.batching.local.files import Owner
+from proxy.batching.local.objects import KEPT_S, WINDOW_S
 from proxy.batching.records import ItemRecords
 from proxy.batching.tables import batches, items
 from proxy.settings import Settings

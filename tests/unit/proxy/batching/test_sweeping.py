@@ -14,9 +14,8 @@ from proxy.batching.records import ItemRecords
 from proxy.batching.sweeping import Sweeper
 from proxy.batching.tables import batches, items
 from proxy.settings import Settings
-
-from . import an_item
-from .an_item import item, put, states
+from tests.unit.proxy.batching import an_item
+from tests.unit.proxy.batching.an_item import item, put, states
 
 LONG_AGO_NS = 1_000_000_000_000_000_000
 

@@ -20,8 +20,7 @@ from proxy.batching.signing import BadSecret, signed, signing_key
 from proxy.batching.webhooks import PAUSES_S, Webhooks
 from proxy.http.delivery import Forbidden, Undelivered
 from proxy.settings import Settings
-
-from .an_item import KEEP_S, NOW_NS, answer, finished, item, put, rows
+from tests.unit.proxy.batching.an_item import KEEP_S, NOW_NS, answer, finished, item, put, rows
 
 URL = "https://hooks.example/deferred?token=secret"
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests").decode()
