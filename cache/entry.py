@@ -9,10 +9,11 @@ import msgspec
 VERSION: Final = 1
 
 
-class Entry(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
+class Entry(msgspec.Struct, array_like=True, kw_only=True, frozen=True, gc=False):
     """A whole reply of the upstream. Immutable, so that tiers and callers share one object.
 
-    Encoded as a MessagePack array: fields are only ever added at the end and with a default.
+    Encoded as a MessagePack array: fields are only ever added at the end and with a default. Nothing in it can be part
+    of a cycle, so the garbage collector need not walk through a hundred thousand of them.
     """
 
     request_id: str
@@ -32,7 +33,7 @@ class Entry(msgspec.Struct, array_like=True, kw_only=True, frozen=True):
     """`body` is an event stream; else it is JSON."""
     has_usage: bool = True
     """A stream that ends without its usage cannot serve a caller who asks for it."""
-    headers: list[tuple[bytes, bytes]] = []
+    headers: tuple[tuple[bytes, bytes], ...] = ()
     """Those of the upstream's that go with the body, whoever gets it."""
     body: bytes = b""
     """Without content coding."""

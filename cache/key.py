@@ -20,7 +20,7 @@ import msgspec
 from . import obstacles
 from .turn import split
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Rises when equal questions get other keys than before: old entries are then not found, and expire."""
 
 _WITHOUT_EFFECT: Final = frozenset(
@@ -60,9 +60,7 @@ _OPENAI_DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 }
 """What OpenAI documents. Other servers take these from the model's own generation config, or choose differently."""
 
-
-_DEFAULTABLE: Final = {name: _DEFAULTS[name].keys() | _OPENAI_DEFAULTS[name].keys() for name in _DEFAULTS}
-_ABSENT: Final = object()
+_OF_EVERY_PROVIDER: Final = {name: _DEFAULTS[name] | _OPENAI_DEFAULTS[name] for name in _DEFAULTS}
 
 
 def _number(text: str) -> float | int:
@@ -83,25 +81,21 @@ class Place(NamedTuple):
     """All that a key is made of beside the question itself. Made by `place`."""
 
     text: bytes
-    """JSON, so that what follows a line break cannot be taken for a part of it."""
+    """JSON and a line break, so that what follows cannot be taken for a part of it."""
     provider: str
 
 
 def place(*, scope: str, endpoint: str, upstream: str, provider: str, query: str = "") -> Place:
     """The arguments of `Question.key`."""
-    return Place(_encoder.encode([VERSION, scope, endpoint, upstream, provider, query]), provider)
+    return Place(_encoder.encode([VERSION, scope, endpoint, upstream, provider, query]) + b"\n", provider)
 
 
-class Question:
+class Question(msgspec.Struct):
     """A request body that was parsed once."""
 
-    __slots__ = ("_canonical", "_defaultable", "document", "endpoint")
-
-    def __init__(self, endpoint: str, document: dict[str, Any]) -> None:
-        """`document` is as `read` parses it, and is not changed. Raises RecursionError when it is nested too deeply."""
-        self.endpoint = endpoint
-        self.document = document
-        self._canonical, self._defaultable = _canonical(endpoint, document)
+    endpoint: str
+    document: dict[str, Any]
+    """As `read` parses it. It is not changed."""
 
     @classmethod
     def read(cls, endpoint: str, body: bytes, *, shared: bool = False) -> Question | None:
@@ -111,7 +105,7 @@ class Question:
         Where an object has a name twice its last value counts, as most servers have it. In a `shared` namespace it is
         None: a server that takes the first would let one caller choose what others are told.
         """
-        if endpoint not in _DEFAULTABLE:
+        if endpoint not in _DEFAULTS:
             return None
         try:
             document = _decoder.decode(body)
@@ -127,7 +121,7 @@ class Question:
         return obstacles.OF[self.endpoint](self.document)
 
     def key(self, *, scope: str, upstream: str, provider: str, query: str = "") -> str:
-        """The key of the answer, 64 hex digits.
+        """The key of the answer, 64 hex digits. Raises RecursionError when the question is nested too deeply.
 
         `scope` is made by `scope`; `query` holds what else of the request decides what the upstream does, beta headers
         too.
@@ -135,12 +129,9 @@ class Question:
         return self.at(place(scope=scope, endpoint=self.endpoint, upstream=upstream, provider=provider, query=query))
 
     def at(self, where: Place) -> str:
-        """`key`, for those who ask many questions at one place."""
-        fields = self._defaultable
-        if where.provider == "openai" and fields:
-            defaults = _OPENAI_DEFAULTS[self.endpoint]
-            fields = {k: v for k, v in fields.items() if not _same(v, defaults.get(k, _ABSENT))}
-        text = b"\n".join((where.text, _encoder.encode(fields) if fields else b"{}", self._canonical))
+        """`key`, for those who ask many questions at one place. Raises RecursionError as it does."""
+        defaults = (_OF_EVERY_PROVIDER if where.provider == "openai" else _DEFAULTS)[self.endpoint]
+        text = where.text + _canonical(self.document, defaults)
         return hashlib.sha256(text, usedforsecurity=False).hexdigest()
 
     def semantic(self) -> tuple[str, str] | None:
@@ -153,8 +144,7 @@ class Question:
         if parted is None:
             return None
         rest, text = parted
-        canonical, fields = _canonical(self.endpoint, rest)
-        return _digest([VERSION, self.endpoint, fields], canonical), text
+        return _digest([VERSION, self.endpoint], _canonical(rest, _DEFAULTS[self.endpoint])), text
 
 
 def scope(
@@ -184,18 +174,14 @@ def _text(header: bytes | None) -> str | None:
     return None if header is None else header.decode("latin-1")
 
 
-def _canonical(endpoint: str, document: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    """What decides the answer as JSON text, and apart from it the fields that one provider has defaults for."""
-    defaultable, defaults = _DEFAULTABLE[endpoint], _DEFAULTS[endpoint]
-    kept, fields = {}, {}
-    for name, value in document.items():
-        if value is None or name in _WITHOUT_EFFECT:
-            continue
-        if name not in defaultable:
-            kept[name] = value
-        elif not _same(value, defaults.get(name, _ABSENT)):
-            fields[name] = value
-    return _encoder.encode(kept), fields
+def _canonical(document: dict[str, Any], defaults: dict[str, Any]) -> bytes:
+    """What decides the answer, as JSON text."""
+    kept = {
+        name: value
+        for name, value in document.items()
+        if value is not None and name not in _WITHOUT_EFFECT and not (name in defaults and _same(value, defaults[name]))
+    }
+    return _encoder.encode(kept)
 
 
 def _same(value: Any, default: Any) -> bool:

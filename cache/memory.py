@@ -39,16 +39,20 @@ class Memory:
 
     def keep(self, key: str, entry: Entry) -> None:
         """An entry that alone would fill the memory is not kept, and takes away what it would have replaced."""
-        self._drop(key)
-        if entry.size > self.bytes_max:
-            self._stats.skipped += 1
+        stats, size = self._stats, entry.size
+        before = self._entries.pop(key, None)
+        if before is not None:
+            stats.bytes -= before.size
+        if size > self.bytes_max:
+            stats.skipped += 1
             return
         self._entries[key] = entry
-        self._stats.puts += 1
-        self._stats.bytes += entry.size
-        while self._stats.bytes > self.bytes_max:
-            self._drop(next(iter(self._entries)))
-            self._stats.evicted += 1
+        stats.puts += 1
+        stats.bytes += size
+        while stats.bytes > self.bytes_max:
+            _, oldest = self._entries.popitem(last=False)
+            stats.bytes -= oldest.size
+            stats.evicted += 1
 
     def remove(self, key: str) -> bool:
         """True when there was one."""

@@ -37,11 +37,13 @@ def of_chat(document: Document) -> str:
     modalities = document.get("modalities")
     if isinstance(modalities, list) and "audio" in modalities:
         return "modalities: audio replies have ids that expire"
-    for message in _dicts(document.get("messages")):
-        if "audio" in message and isinstance(audio := message["audio"], dict) and "id" in audio:
-            return "messages: an audio id expires"
-        if isinstance(content := message.get("content"), list) and _remote(content):
-            return "messages: what is at a URL may change"
+    messages = document.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        if isinstance(message, dict):
+            if "audio" in message and isinstance(audio := message["audio"], dict) and "id" in audio:
+                return "messages: an audio id expires"
+            if isinstance(content := message.get("content"), list) and _remote(content):
+                return "messages: what is at a URL may change"
     return _of_generation(document)
 
 
@@ -96,9 +98,10 @@ def _of_generation(document: Document) -> str:
         for name in sorted(_EVERYWHERE & document.keys()):
             if document[name] not in (None, False):
                 return f"{name}: the provider looks something up"
-    for tool in _dicts(document.get("tools")):
-        if tool.get("type") not in ("function", "custom"):
-            return "tools: one of them runs at the provider"
+    if "tools" in document:
+        for tool in _dicts(document["tools"]):
+            if tool.get("type") not in ("function", "custom"):
+                return "tools: one of them runs at the provider"
     model = document.get("model")
     if isinstance(model, str) and _looks_things_up(model):
         return "model: it searches the web"

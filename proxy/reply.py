@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -61,7 +61,7 @@ def json_reply(status: int, body: Mapping[str, Any]) -> Reply:
     return Reply(status, [(b"Content-Type", b"application/json")], msgspec.json.encode(body))
 
 
-def header(headers: RawHeaders, name: bytes) -> bytes | None:
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """The first value of `name` (given in lower case), or None."""
     for key, value in headers:
         if len(key) == len(name) and key.lower() == name:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 from cache.key import Place, Question, place, scope
 
@@ -25,7 +27,7 @@ _REPEATED_BYTES_MAX: Final = 16 * 1024
 """Of a question that is remembered byte for byte: 8 MB of them at most."""
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True):
     """A call that takes part, and under which name its reply is kept."""
 
     control: Control
@@ -53,11 +55,15 @@ class Asking:
         known = self._repeated.get((body, where, id(control)))
         if known is not None:
             return known
-        text = plain(body, exchange.header(b"content-encoding"))
+        coding = exchange.fields.get(b"content-encoding")
+        text = plain(body, coding) if coding else body
         question = None if text is None else Question.read(exchange.endpoint, text, shared=shared)
-        if question is None or (question.obstacle and not control.force):
+        if question is None or (not control.force and question.obstacle):
             return None
-        key = question.at(where)
+        try:
+            key = question.at(where)
+        except RecursionError:
+            return None
         if control.variants > 1:
             key = self._in_turn(key, control.variants)
         return Ask(control, question, key, partition, where)

@@ -26,7 +26,7 @@ class Flight(Generic[Found]):
 
     def __init__(self, leader: Exchange, close: Callable[[], object], discard: Callable[[Found], None]) -> None:
         """`close` is called when nobody may join any more, `discard` is given what nobody wants in the end."""
-        self._close = close
+        self.close = close
         self._discard = discard
         self._leader = self._payer = leader
         self._members = {leader.request_id: leader}
@@ -41,12 +41,17 @@ class Flight(Generic[Found]):
     def members(self) -> int:
         return len(self._members)
 
+    @property
+    def has_followers(self) -> bool:
+        """Somebody waited for what was found, or still does."""
+        return bool(self._waiting)
+
     async def lead(self, search: Awaitable[Found]) -> Found:
         """What was found; raises what the search raises. Cancelled when the leader left and the others heard of it."""
         try:
             found = await search
         except BaseException as error:
-            self._close()
+            self.close()
             self._end(error)
             raise
         finally:
@@ -82,7 +87,7 @@ class Flight(Generic[Found]):
         """This member wants nothing more of the answer. Safe to call again."""
         self._members.pop(exchange.request_id, None)
         if not self._members and self._leader.departed is not None and self._task is not None:
-            self._close()
+            self.close()
             self._task.cancel()
 
     def _departed(self, task: asyncio.Task[Any]) -> bool:
@@ -91,11 +96,12 @@ class Flight(Generic[Found]):
         self._settle(self._leader, abandoned=True)
         self._members.pop(self._leader.request_id, None)
         if not self._members:
-            self._close()
+            self.close()
         return bool(self._members)
 
     def _settle(self, exchange: Exchange, *, abandoned: bool) -> None:
         """The record of `exchange` is about to be written. Somebody else pays for what it did not take to its end."""
+        exchange.settle = None  # Which leads back to the exchange: it would wait for the garbage collector.
         self._unsettled.pop(exchange.request_id, None)
         if abandoned and self._payer is exchange and self._unsettled:
             heir = next(iter(self._unsettled.values()))

@@ -60,55 +60,53 @@ class Keeper:
 
     def keep(self, ask: Ask, exchange: Exchange, status: int, headers: RawHeaders, body: bytes, *, ended: bool) -> None:
         """Keep a reply that is whole. The caller has it already."""
-        if not ask.control.keep or not 200 <= status < 300 or not (ended or asks_for_stream(exchange)):
+        stream = asks_for_stream(exchange)
+        if not ask.control.keep or not 200 <= status < 300 or not (ended or stream):
             return
         if len(body) <= _AT_ONCE_BYTES_MAX:
-            self._put(ask, self._entry(ask, exchange, headers, body))
+            entry = self._entry(ask, exchange, headers, body, stream=stream)
+            if entry is not None:
+                self._put(ask, entry)
         else:
             # To judge a long stream takes milliseconds, which are the other callers'.
-            work = asyncio.to_thread(self._entry, ask, exchange, headers, body)
+            work = asyncio.to_thread(self._entry, ask, exchange, headers, body, stream=stream)
             task = asyncio.ensure_future(work)
             self._keeping.add(task)
             task.add_done_callback(partial(self._kept, ask))
 
     def _kept(self, ask: Ask, task: asyncio.Future[Entry | None]) -> None:
         self._keeping.discard(task)
-        if not task.cancelled():
-            self._put(ask, task.result())
+        if not task.cancelled() and (entry := task.result()) is not None:
+            self._put(ask, entry)
 
-    def _entry(self, ask: Ask, exchange: Exchange, headers: RawHeaders, body: bytes) -> Entry | None:
+    def _entry(self, ask: Ask, exchange: Exchange, headers: RawHeaders, body: bytes, *, stream: bool) -> Entry | None:
         """None for a reply that must not be given again."""
         try:
-            return self._judged(ask, exchange, headers, body)
+            kept, coding = headers_to_keep(headers)
+            data = plain(body, coding, self._bytes_max) if coding else body
+            if data is None or len(data) > self._bytes_max or not complete(exchange.endpoint, data, stream=stream):
+                return None
         except Exception:  # noqa: BLE001 - whatever it is, the call itself went well
             _log.exception("a reply could not be kept")
             return None
-
-    def _judged(self, ask: Ask, exchange: Exchange, headers: RawHeaders, body: bytes) -> Entry | None:
-        kept, coding = headers_to_keep(headers)
-        data = plain(body, coding, self._bytes_max)
-        stream = asks_for_stream(exchange)
-        if data is None or len(data) > self._bytes_max or not complete(exchange.endpoint, data, stream=stream):
-            return None
-        now_ns, ttl_s = self._clock(), ask.control.ttl_s
+        control, call = ask.control, exchange.call
+        now_ns = self._clock()
         return Entry(
             request_id=exchange.request_id,
             created_ns=now_ns,
-            expires_ns=now_ns + int(ttl_s * 1e9) if ttl_s else 0,
+            expires_ns=now_ns + int(control.ttl_s * 1e9) if control.ttl_s else 0,
             endpoint=exchange.endpoint,
             upstream=exchange.upstream,
             provider=exchange.provider,
-            model=exchange.call.model if exchange.call is not None else "",
-            namespace=ask.control.namespace,
+            model=call.model if call is not None else "",
+            namespace=control.namespace,
             stream=stream,
-            has_usage=exchange.usage_asked or asks_for_usage(exchange) or not stream,
+            has_usage=not stream or exchange.usage_asked or asks_for_usage(exchange),
             headers=kept,
             body=data,
         )
 
-    def _put(self, ask: Ask, entry: Entry | None) -> None:
-        if entry is None:
-            return
+    def _put(self, ask: Ask, entry: Entry) -> None:
         self._tiers.put(ask.key, entry)
         if self._semantic is not None and ask.control.semantic is not None and (asked := ask.question.semantic()):
             rest, text = asked

@@ -59,11 +59,12 @@ def _headers(entry: Entry, media_type: tuple[bytes, bytes]) -> RawHeaders:
     """Those of the entry; its media type too, unless the body changed its shape."""
     own = header(entry.headers, b"content-type") or b""
     same = (media_type is _EVENTS) == own.lower().startswith(b"text/event-stream")
-    kept = [one for one in entry.headers if same or one[0].lower() != b"content-type"]
-    return kept if same and own else [media_type, *kept]
+    if same and own:
+        return list(entry.headers)
+    return [media_type, *(one for one in entry.headers if same or one[0].lower() != b"content-type")]
 
 
-def headers_to_keep(headers: RawHeaders) -> tuple[RawHeaders, bytes]:
+def headers_to_keep(headers: RawHeaders) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
     """Those that go with the body, and its content coding."""
     kept, coding = [], b""
     for pair in headers:
@@ -72,7 +73,7 @@ def headers_to_keep(headers: RawHeaders) -> tuple[RawHeaders, bytes]:
             kept.append(pair)
         elif name == b"content-encoding":
             coding = pair[1]
-    return kept, coding
+    return tuple(kept), coding
 
 
 class Paced:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -15,6 +16,7 @@ _BROKEN: Final = frozenset({"error", "abort", "insufficient_system_resource"})
 """Endings that other servers give to a reply that they could not finish."""
 _CHAT_END: Final = b"\n\ndata: [DONE]\n\n"
 _ENDINGS: Final = {"response.completed": "completed", "response.incomplete": "incomplete"}
+_NOT_EMPTY: Final = msgspec.Meta(min_length=1)
 
 
 class _Choice(msgspec.Struct):
@@ -22,24 +24,54 @@ class _Choice(msgspec.Struct):
     finish_reason: str | None = None
 
 
-class _WholeChoice(msgspec.Struct):
-    finish_reason: str | None = None
-    message: msgspec.Raw = msgspec.Raw(b"")
-    text: msgspec.Raw = msgspec.Raw(b"")
-
-
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     error: Any = None
 
 
+class _Object(msgspec.Struct):
+    """Any JSON object."""
+
+
+class _ChatChoice(msgspec.Struct):
+    message: _Object
+    finish_reason: str
+
+
+class _TextChoice(msgspec.Struct):
+    text: str
+    finish_reason: str
+
+
 class _Unary(msgspec.Struct):
-    choices: list[_WholeChoice] | None = None
-    data: list[msgspec.Raw] | None = None
-    results: list[msgspec.Raw] | None = None
-    output: list[msgspec.Raw] | None = None
+    """What every whole reply has: no error."""
+
+    error: None = None
+
+
+class _Chat(_Unary, kw_only=True):
+    choices: Annotated[list[_ChatChoice], _NOT_EMPTY]
+
+
+class _Completion(_Unary, kw_only=True):
+    choices: Annotated[list[_TextChoice], _NOT_EMPTY]
+
+
+class _Response(_Unary, kw_only=True):
+    output: list[msgspec.Raw]
+    status: Literal["completed", "incomplete"] | None = None
+
+
+class _Embeddings(_Unary, kw_only=True):
+    data: Annotated[list[msgspec.Raw], _NOT_EMPTY]
+
+
+class _Moderations(_Unary, kw_only=True):
+    results: Annotated[list[msgspec.Raw], _NOT_EMPTY]
+
+
+class _EndOfResponse(_Unary):
     status: str | None = None
-    error: Any = None
 
 
 class _TypedEvent(msgspec.Struct):
@@ -48,25 +80,36 @@ class _TypedEvent(msgspec.Struct):
 
 
 _decode_chunks = msgspec.json.Decoder(list[_Chunk]).decode
-_decode_unary = msgspec.json.Decoder(_Unary).decode
 _decode_event = msgspec.json.Decoder(_TypedEvent).decode
+_decode_end = msgspec.json.Decoder(_EndOfResponse).decode
+_decode_whole: Final[dict[Endpoint, Callable[[bytes], _Unary]]] = {
+    "chat": msgspec.json.Decoder(_Chat).decode,
+    "completions": msgspec.json.Decoder(_Completion).decode,
+    "responses": msgspec.json.Decoder(_Response).decode,
+    "embeddings": msgspec.json.Decoder(_Embeddings).decode,
+    "moderations": msgspec.json.Decoder(_Moderations).decode,
+    "other": msgspec.json.Decoder(_Unary).decode,
+}
 _Unfit = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def is_whole(endpoint: Endpoint, body: bytes) -> bool:
     """Of a JSON body: it has what a reply of the endpoint must have, its choices have ended, and there is no error."""
-    reply = _unary(body)
-    if reply is None or reply.error is not None:
+    decode = _decode_whole[endpoint]
+    try:
+        reply = decode(body)
+    except msgspec.ValidationError:
         return False
-    if endpoint in ("chat", "completions"):
-        field, begin = ("message", b"{") if endpoint == "chat" else ("text", b'"')
-        choices = reply.choices or ()
-        return len(choices) > 0 and all(_ended(c) and bytes(getattr(c, field)).startswith(begin) for c in choices)
-    if endpoint == "responses":
-        return reply.output is not None and reply.status in (None, *_ENDINGS.values())
-    if endpoint == "embeddings":
-        return bool(reply.data)
-    return bool(reply.results) if endpoint == "moderations" else True
+    except _Unfit:
+        try:  # once more without the half characters that the strict parser refuses
+            reply = decode(json.dumps(read(body), ensure_ascii=False).encode("utf-8", "replace"))
+        except (Unreadable, *_Unfit):
+            return False
+    if isinstance(reply, (_Chat, _Completion)):
+        for choice in reply.choices:
+            if not _ended(choice.finish_reason):
+                return False
+    return True
 
 
 def is_whole_chunks(stream: bytes) -> bool:
@@ -78,7 +121,7 @@ def is_whole_chunks(stream: bytes) -> bool:
             return False
         for choice in chunk.choices or ():
             if choice.finish_reason:
-                ended[choice.index] = _ended(choice)
+                ended[choice.index] = _ended(choice.finish_reason)
             else:
                 ended.setdefault(choice.index, False)
     return bool(ended) and all(ended.values())
@@ -97,19 +140,8 @@ def whole_response(stream: bytes) -> bytes | None:
     return _ending(found[-1]) if found else None
 
 
-def _ended(choice: _Choice | _WholeChoice) -> bool:
-    return bool(choice.finish_reason) and choice.finish_reason not in _BROKEN
-
-
-def _unary(body: bytes) -> _Unary | None:
-    try:
-        return _decode_unary(body)
-    except _Unfit:
-        pass
-    try:  # once more without the half characters that the strict parser refuses
-        return _decode_unary(json.dumps(read(body), ensure_ascii=False).encode("utf-8", "replace"))
-    except (Unreadable, *_Unfit):
-        return None
+def _ended(reason: str) -> bool:
+    return bool(reason) and reason not in _BROKEN
 
 
 def _chunks(stream: bytes) -> list[_Chunk] | None:
@@ -132,10 +164,10 @@ def _ending(event: Event) -> bytes | None:
     try:
         typed = _decode_event(event.data)
         inner = bytes(typed.response)
-        response = _decode_unary(inner)
+        response = _decode_end(inner)
     except _Unfit:
         return None
-    if not event.complete or response.error is not None or typed.type not in _ENDINGS:
+    if not event.complete or typed.type not in _ENDINGS:
         return None
     return inner if response.status in (None, _ENDINGS[typed.type]) else None
 

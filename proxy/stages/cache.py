@@ -6,7 +6,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import Final, cast
+
+import msgspec
 
 from cache.entry import Entry
 from cache.tiers import Tiers
@@ -26,14 +28,14 @@ from ..reply import BodyStream, Reply
 _AT_ONCE_BYTES_MAX: Final = 512 * 1024
 
 
-class Stored(NamedTuple):
+class Stored(msgspec.Struct):
     """A search that ended at a kept reply."""
 
     entry: Entry
     similarity: float | None
 
 
-class Fresh(NamedTuple):
+class Fresh(msgspec.Struct):
     """A search that ended at the upstream."""
 
     reply: Reply
@@ -170,36 +172,32 @@ class Cache:
             exchange.fields.get(b"accept-encoding"),
         )
         flight = self._flights.get(name)
-        joins = flight is not None
+        leads = flight is None
         if flight is None:
-            close = partial(self._flights.pop, name, None)
-            flight = self._flights[name] = Flight(exchange, close, _discard)
-            found = await flight.lead(self._search(ask, exchange, inner, close, flight))
+            flight = self._flights[name] = Flight(exchange, partial(self._flights.pop, name, None), _discard)
+            found = await flight.lead(self._search(ask, exchange, inner, flight))
         else:
             exchange.cache_status = "coalesced"
             found = await flight.follow(exchange)
         if isinstance(found, Stored):
             exchange.settle = None
             flight.leave(exchange)
-            given = self._given(found.entry, exchange, ask.control, found.similarity)
+            given = self._given(found.entry, exchange, control, found.similarity)
             return given if given is not None else await self._alone(ask, exchange, inner)
-        if joins:
-            hide_usage(exchange)
-        reply = found.reply
-        if found.shared is None:
+        reply, shared = found.reply, found.shared
+        if shared is None:
             flight.leave(exchange)
+            if leads and not flight.has_followers:
+                return _marked(reply, b"miss")
             body: bytes | BodyStream = cast(bytes, reply.body)
         else:
-            body = Listener(found.shared, partial(flight.leave, exchange))
+            body = Listener(shared, partial(flight.leave, exchange))
+        if not leads:
+            hide_usage(exchange)
         return _marked(Reply(reply.status, list(reply.headers), body, reply.reason), exchange.cache_status.encode())
 
     async def _search(
-        self,
-        ask: Ask,
-        exchange: Exchange,
-        inner: Handler,
-        close: Callable[[], object],
-        flight: Flight[Stored | Fresh],
+        self, ask: Ask, exchange: Exchange, inner: Handler, flight: Flight[Stored | Fresh]
     ) -> Stored | Fresh:
         shared = None
         try:
@@ -208,13 +206,13 @@ class Cache:
                 return stored
             reply = await inner(exchange)
             if not isinstance(reply.body, bytes):
-                shared = self._shared(ask, exchange, reply, close, lambda: flight.members)
+                shared = self._shared(ask, exchange, reply, flight.close, lambda: flight.members)
             else:
                 self._keeper.keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
             return Fresh(reply, shared)
         finally:
             if shared is None:
-                close()
+                flight.close()
 
     async def _alone(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
         """Ask the upstream for this caller only; the reply is kept all the same."""

@@ -38,7 +38,7 @@ def entry(number: int = 0, *, size: int = 300, ttl_s: float = 0, now_ns: int | N
         "upstream": "openai",
         "provider": "openai",
         "model": "gpt-5",
-        "headers": [(b"Content-Type", b"application/json")],
+        "headers": ((b"Content-Type", b"application/json"),),
         "body": random.Random(number).randbytes(size),
     }
     return Entry(**(given | fields))

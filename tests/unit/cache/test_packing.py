@@ -16,7 +16,7 @@ bodies = st.binary(max_size=200)
 def test_what_was_packed_is_unpacked_equal(
     body: bytes, namespace: str, stream: bool, headers: list[tuple[bytes, bytes]]
 ) -> None:
-    kept = entry(1, body=body, namespace=namespace, stream=stream, headers=headers)
+    kept = entry(1, body=body, namespace=namespace, stream=stream, headers=tuple(headers))
     assert unpack(key(1), pack(key(1), kept)) == kept
 
 

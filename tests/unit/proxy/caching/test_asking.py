@@ -72,3 +72,10 @@ def test_no_more_is_remembered_than_is_worth_it() -> None:
     asking.repeated(long, ask(asking, long))
     assert 0 < len(asking._repeated) <= asking_module._REPEATED_MAX
     assert all(len(body) <= asking_module._REPEATED_BYTES_MAX for body, _, _ in asking._repeated)
+
+
+def test_a_question_at_any_depth_is_asked_or_not_but_never_fails() -> None:
+    asking = Asking(())
+    found = [asking(asked(b'{"a":' * depth + b"1" + b"}" * depth), ON) for depth in range(800, 1010)]
+    assert found[0] is not None
+    assert found[-1] is None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -306,6 +308,26 @@ async def test_what_was_found_as_the_last_one_left_is_discarded(abc: Three) -> N
     await settle()
     assert search.tasks["c"].cancelled()
     assert search.discarded == ["found"]
+
+
+async def test_what_is_over_does_not_wait_for_the_garbage_collector() -> None:
+    """A call holds its body: a cycle through it would keep that too."""
+    search, a = Search(), exchange("a")
+    search.enter(a)
+    await settle()
+    assert search.flight is not None
+    assert a.settle is not None
+    flight = weakref.ref(search.flight)
+    search.result.set_result("found")
+    assert await search.tasks.pop("a") == "found"
+    search.flight.leave(a)
+    a.settle(a, abandoned=False)
+    gc.disable()
+    try:
+        search.flight = None
+        assert flight() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_search_that_fails_fails_for_all(abc: Three) -> None:
