@@ -81,9 +81,21 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
         if database is None:
             return
         stack.callback(database.close)
+        await _hand_over(settings, database)
         make = await asyncio.to_thread(parts, settings, database, stack)
         gc.freeze()
         await Dispatcher(LeaseHolder(database, holder=lock.holder), make).run(stop)
+
+
+async def _hand_over(settings: Settings, database: Database) -> None:
+    """Records that the dispatcher before this one had ready for the recorder do not wait for the lease."""
+    from .batching.outbox import Outbox
+    from .batching.refusal import QueueUnavailable
+
+    try:
+        await Outbox(settings, database).recover()
+    except (QueueUnavailable, OSError) as error:
+        _log.warning("records of the batch queue wait until it is this dispatcher's: %s", error)
 
 
 class _Lock(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from proxy.batching.database import Database, queue_url
 from proxy.batching.lease import HeldLease, Lease, LeaseHolder, LeaseLost
 from proxy.batching.outbox import Outbox
 from proxy.batching.tables import chunks, leases, outbox
+from proxy.dispatching import run
 from proxy.settings import Server, Settings
 from tests.unit.exporters.spooled import MemorySink, drain
 from tests.unit.proxy.batching.an_item import record
@@ -194,3 +196,25 @@ async def test_killed_at_every_point_each_record_is_there_once(
     status = drain(tmp_path, sink)
     assert sink.ids == sorted(names)
     assert (status.accepted, status.open, status.dropped) == (len(names), 0, {})
+
+
+async def test_what_was_prepared_does_not_wait_for_the_lease(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    """The dispatcher of this machine was killed, and that of another one has the queue now."""
+    owe(database, "r1", "r2")
+    assert bring_and_die(settings, "after preparation") == -signal.SIGKILL
+    let_the_lease_expire(database)
+    other = LeaseHolder(database, holder="another machine")
+    assert await other.acquire() is not None
+    stop = asyncio.Event()
+    dispatcher = asyncio.create_task(run(settings, stop))
+    try:
+        async with asyncio.timeout(20):
+            while owed(database) != (0, 0):
+                await asyncio.sleep(0.05)
+        assert len(layout.directories(tmp_path / "spool")) == 1
+    finally:
+        stop.set()
+        await dispatcher
+        await other.release()
