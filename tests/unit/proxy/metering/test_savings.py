@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from exporters.record import CallRecord
@@ -167,6 +167,20 @@ OWN = st.builds(_own, RATES, st.none() | st.floats(0, 1), RATES, st.none() | RAT
 
 @given(CALLS, OWN)
 @settings(max_examples=400, deadline=None)
+@example(
+    {
+        **dict.fromkeys(("cache_write_tokens", "input_image_tokens", "reasoning_tokens"), None),
+        **dict.fromkeys(("cache_status", "service_tier"), ""),
+        "request_model": "gpt-5",
+        "input_tokens": 1,
+        "output_tokens": 0,
+        "cached_tokens": 1,
+        "input_audio_tokens": 1,
+        "outcome": "answered",
+        "batch_id": "batch_1",
+    },
+    Price(input=1.0),
+)
 def test_a_ledger_never_says_more_than_was_saved(fields: dict[str, Any], own: Price) -> None:
     prices = Prices({"own": own})
     found = priced(prices, **fields)
@@ -179,6 +193,11 @@ def test_a_ledger_never_says_more_than_was_saved(fields: dict[str, Any], own: Pr
         assert found.savings == {}
         return
     assert found.cost >= 0
+    if found.savings and without is None:
+        # There is no price for audio that is not read from the cache, so that nothing is claimed for that.
+        assert "provider_cache" not in found.savings
+        cached = {**plain, "cached_tokens": fields["cached_tokens"]}
+        without = priced(prices, **{**cached, "service_tier": tier}).cost
     if found.savings:
         assert without is not None
         assert found.cost + saved <= without * (1 + 1e-9)
