@@ -83,11 +83,14 @@ class Place(NamedTuple):
     text: bytes
     """JSON and a line break, so that what follows cannot be taken for a part of it."""
     provider: str
+    begun: hashlib._Hash
+    """The digest as far as `text`: it is the same for every question."""
 
 
 def place(*, scope: str, endpoint: str, upstream: str, provider: str, query: str = "") -> Place:
     """The arguments of `Question.key`."""
-    return Place(_encoder.encode([VERSION, scope, endpoint, upstream, provider, query]) + b"\n", provider)
+    text = _encoder.encode([VERSION, scope, endpoint, upstream, provider, query]) + b"\n"
+    return Place(text, provider, hashlib.sha256(text, usedforsecurity=False))
 
 
 class Question(msgspec.Struct):
@@ -131,8 +134,9 @@ class Question(msgspec.Struct):
     def at(self, where: Place) -> str:
         """`key`, for those who ask many questions at one place. Raises RecursionError as it does."""
         defaults = (_OF_EVERY_PROVIDER if where.provider == "openai" else _DEFAULTS)[self.endpoint]
-        text = where.text + _canonical(self.document, defaults)
-        return hashlib.sha256(text, usedforsecurity=False).hexdigest()
+        hashed = where.begun.copy()
+        hashed.update(_canonical(self.document, defaults))
+        return hashed.hexdigest()
 
     def semantic(self) -> tuple[str, str] | None:
         """A digest of all that must be equal, and the text that need only be alike: the user's last turn.
@@ -175,18 +179,15 @@ def _text(header: bytes | None) -> str | None:
 
 
 def _canonical(document: dict[str, Any], defaults: dict[str, Any]) -> bytes:
-    """What decides the answer, as JSON text."""
+    """What decides the answer, as JSON text. A default is of one type too: `"logprobs": 0` is not false."""
     kept = {
         name: value
         for name, value in document.items()
-        if value is not None and name not in _WITHOUT_EFFECT and not (name in defaults and _same(value, defaults[name]))
+        if value is not None
+        and name not in _WITHOUT_EFFECT
+        and (name not in defaults or value != defaults[name] or type(value) is not type(defaults[name]))
     }
     return _encoder.encode(kept)
-
-
-def _same(value: Any, default: Any) -> bool:
-    """Of one type too: `"logprobs": 0` is not false."""
-    return type(value) is type(default) and bool(value == default)
 
 
 def _digest(parts: list[Any], canonical: bytes = b"") -> str:

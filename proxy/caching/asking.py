@@ -44,15 +44,15 @@ class Asking:
     def __init__(self, shared_namespaces: Iterable[str]) -> None:
         self._shared_namespaces = frozenset(shared_namespaces)
         self._turns: OrderedDict[str, int] = OrderedDict()
-        self._repeated: dict[tuple[bytes, Place, int], Ask] = {}
+        self._repeated: dict[tuple[bytes, bytes, int], Ask] = {}
         self._places: dict[tuple[object, ...], tuple[str, Place]] = {}
 
-    def __call__(self, exchange: Exchange, control: Control) -> Ask | None:
+    def ask(self, exchange: Exchange, control: Control) -> Ask | None:
         """None for a call whose reply must not be given to anybody else."""
         body = exchange.body.data or b""
         shared = control.namespace in self._shared_namespaces
         partition, where = self._place(exchange, control.namespace, shared)
-        known = self._repeated.get((body, where, id(control)))
+        known = self._repeated.get((body, where.text, id(control)))
         if known is not None:
             return known
         coding = exchange.fields.get(b"content-encoding")
@@ -71,7 +71,11 @@ class Asking:
     def repeated(self, exchange: Exchange, ask: Ask) -> None:
         """A kept reply was given: remember the question byte for byte, as it is likely to be asked again."""
         body = exchange.body.data or b""
-        name = (body, ask.place, id(ask.control))  # The control is kept with the question, so its id stays its own.
+        name = (
+            body,
+            ask.place.text,
+            id(ask.control),
+        )  # The control is kept with the question, so its id stays its own.
         if name in self._repeated or len(body) > _REPEATED_BYTES_MAX:
             return
         if ask.control.variants > 1 or exchange.header(b"content-encoding") is not None:

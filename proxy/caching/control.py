@@ -44,7 +44,7 @@ class Controls:
         self._settings = settings
         self._known: dict[tuple[object, ...], Control | None] = {}
 
-    def __call__(self, exchange: Exchange) -> Control | None:
+    def of(self, exchange: Exchange) -> Control | None:
         """None when the cache has nothing to do with this call. Raises `ClientFault` for what cannot be meant.
 
         `Cache-Control` (RFC 9111, section 5.2.1) bounds what the cache may do for a call that takes part; alone it asks

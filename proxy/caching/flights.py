@@ -7,7 +7,7 @@ cancelled when the last one has left.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import PenstockError
@@ -18,11 +18,15 @@ Found = TypeVar("Found")
 
 
 class Flight(Generic[Found]):
-    """One search for an answer, and all who wait for it. Made by its first member, in whose task the search runs.
+    """One search for an answer, and all who wait for it. Made by its first member, in whose task the search runs, and
+    which says how it ended.
 
     A member that leaves takes nothing with it: while others wait, the first one's task stays until the search is over.
     The first member pays, as its record has the cost; when it leaves before the end, the next one pays.
     """
+
+    _task: asyncio.Task[Any] | None = None
+    _found: Found | None = None
 
     def __init__(self, leader: Exchange, close: Callable[[], object], discard: Callable[[Found], None]) -> None:
         """`close` is called when nobody may join any more, `discard` is given what nobody wants in the end."""
@@ -32,8 +36,6 @@ class Flight(Generic[Found]):
         self._members = {leader.request_id: leader}
         self._unsettled = {leader.request_id: leader}
         self._waiting: list[asyncio.Future[Found]] = []
-        self._task: asyncio.Task[Any] | None = None
-        self._found: Found | None = None
         leader.settle = self._settle
         leader.departed = self._departed
 
@@ -46,16 +48,9 @@ class Flight(Generic[Found]):
         """Somebody waited for what was found, or still does."""
         return bool(self._waiting)
 
-    async def lead(self, search: Awaitable[Found]) -> Found:
-        """What was found; raises what the search raises. Cancelled when the leader left and the others heard of it."""
-        try:
-            found = await search
-        except BaseException as error:
-            self.close()
-            self._end(error)
-            raise
-        finally:
-            self._leader.departed = None
+    def landed(self, found: Found) -> None:
+        """The search is over. Raises CancelledError when the leader left, and the others heard of it."""
+        self._leader.departed = None
         self._found = found
         for waiting in self._waiting:
             if not waiting.done():
@@ -63,7 +58,18 @@ class Flight(Generic[Found]):
         if self._leader.request_id not in self._members:
             self._discard_unwanted(found)
             raise asyncio.CancelledError
-        return found
+
+    def failed(self, error: BaseException) -> None:
+        """The search raised this: it is everybody's."""
+        self._leader.departed = None
+        self.close()
+        for waiting in self._waiting:
+            if waiting.done():
+                continue
+            if isinstance(error, asyncio.CancelledError):
+                waiting.cancel()
+            else:
+                waiting.set_exception(error)
 
     async def follow(self, exchange: Exchange) -> Found:
         """The same for everybody else. One who is cancelled has left."""
@@ -107,15 +113,6 @@ class Flight(Generic[Found]):
             heir = next(iter(self._unsettled.values()))
             self._payer = heir
             heir.cache_status, exchange.cache_status = exchange.cache_status, heir.cache_status
-
-    def _end(self, error: BaseException) -> None:
-        for waiting in self._waiting:
-            if waiting.done():
-                continue
-            if isinstance(error, asyncio.CancelledError):
-                waiting.cancel()
-            else:
-                waiting.set_exception(error)
 
     def _discard_unwanted(self, found: Found | None) -> None:
         if found is not None and not self._members:

@@ -15,6 +15,8 @@ from ..openai.replay import as_events, as_reply, events_of
 from ..reply import RawHeaders, Reply, header
 
 _GO_WITH_THE_BODY: Final = frozenset({b"content-type", b"x-request-id", b"openai-version"})
+_LENGTHS: Final = frozenset({len(name) for name in (*_GO_WITH_THE_BODY, b"content-encoding")})
+"""Of the headers that matter here: two in twenty are then looked at."""
 _EVENTS: Final = (b"Content-Type", b"text/event-stream; charset=utf-8")
 _JSON: Final = (b"Content-Type", b"application/json")
 
@@ -68,6 +70,8 @@ def headers_to_keep(headers: RawHeaders) -> tuple[tuple[tuple[bytes, bytes], ...
     """Those that go with the body, and its content coding."""
     kept, coding = [], b""
     for pair in headers:
+        if len(pair[0]) not in _LENGTHS:
+            continue
         name = pair[0].lower()
         if name in _GO_WITH_THE_BODY:
             kept.append(pair)

@@ -67,15 +67,15 @@ class Cache:
         self._flights: dict[tuple[object, ...], Flight[Stored | Fresh]] = {}
 
     def __call__(self, exchange: Exchange, inner: Handler) -> Awaitable[Reply]:
-        control = self._controls(exchange) if exchange.endpoint != "other" else None
+        control = self._controls.of(exchange) if exchange.endpoint != "other" else None
         return inner(exchange) if control is None else self._answered(exchange, inner, control)
 
     async def _answered(self, exchange: Exchange, inner: Handler, control: Control) -> Reply:
         self._choose(exchange)
         if len(exchange.body.data or b"") <= _AT_ONCE_BYTES_MAX:
-            ask = self._asking(exchange, control)
+            ask = self._asking.ask(exchange, control)
         else:  # To read a long question takes milliseconds, which are the other callers'.
-            ask = await asyncio.to_thread(self._asking, exchange, control)
+            ask = await asyncio.to_thread(self._asking.ask, exchange, control)
         if ask is None or not (control.serve or control.keep):
             exchange.cache_status = "bypass"
             if control.only_if_cached:
@@ -158,10 +158,9 @@ class Cache:
 
     # The upstream
 
-    async def _together(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
+    def _together(self, ask: Ask, exchange: Exchange, inner: Handler) -> Awaitable[Reply]:
         """One call for all who ask this now."""
-        control = ask.control
-        stream = asks_for_stream(exchange)
+        control, stream = ask.control, asks_for_stream(exchange)
         name = (
             ask.key,
             control.max_age_s,
@@ -172,47 +171,56 @@ class Cache:
             exchange.fields.get(b"accept-encoding"),
         )
         flight = self._flights.get(name)
-        leads = flight is None
-        if flight is None:
-            flight = self._flights[name] = Flight(exchange, partial(self._flights.pop, name, None), _discard)
-            found = await flight.lead(self._search(ask, exchange, inner, flight))
-        else:
-            exchange.cache_status = "coalesced"
-            found = await flight.follow(exchange)
+        if flight is not None:
+            return self._followed(flight, ask, exchange, inner)
+        flight = self._flights[name] = Flight(exchange, lambda: self._flights.pop(name, None), _discard)
+        return self._led(flight, ask, exchange, inner)
+
+    async def _led(self, flight: Flight[Stored | Fresh], ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
+        shared = None
+        try:
+            found: Stored | Fresh | None = await self._stored(ask, exchange) if self._has_more(ask) else None
+            if found is None:
+                reply = await inner(exchange)
+                if isinstance(reply.body, bytes):
+                    self._keeper.keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
+                else:
+                    shared = self._shared(ask, exchange, reply, flight.close, lambda: flight.members)
+                found = Fresh(reply, shared)
+        except BaseException as error:
+            flight.failed(error)
+            raise
+        if shared is None:
+            flight.close()
+        flight.landed(found)
+        if shared is None and isinstance(found, Fresh) and not flight.has_followers:
+            exchange.settle = None
+            return _marked(found.reply, b"miss")
+        return await self._given_to(exchange, found, flight, ask, inner)
+
+    async def _followed(self, flight: Flight[Stored | Fresh], ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
+        exchange.cache_status = "coalesced"
+        found = await flight.follow(exchange)
+        if isinstance(found, Fresh):
+            hide_usage(exchange)
+        return await self._given_to(exchange, found, flight, ask, inner)
+
+    async def _given_to(
+        self, exchange: Exchange, found: Stored | Fresh, flight: Flight[Stored | Fresh], ask: Ask, inner: Handler
+    ) -> Reply:
+        """What was found, as one of several has it."""
         if isinstance(found, Stored):
             exchange.settle = None
             flight.leave(exchange)
-            given = self._given(found.entry, exchange, control, found.similarity)
+            given = self._given(found.entry, exchange, ask.control, found.similarity)
             return given if given is not None else await self._alone(ask, exchange, inner)
-        reply, shared = found.reply, found.shared
-        if shared is None:
+        reply = found.reply
+        if found.shared is None:
             flight.leave(exchange)
-            if leads and not flight.has_followers:
-                return _marked(reply, b"miss")
             body: bytes | BodyStream = cast(bytes, reply.body)
         else:
-            body = Listener(shared, partial(flight.leave, exchange))
-        if not leads:
-            hide_usage(exchange)
+            body = Listener(found.shared, partial(flight.leave, exchange))
         return _marked(Reply(reply.status, list(reply.headers), body, reply.reason), exchange.cache_status.encode())
-
-    async def _search(
-        self, ask: Ask, exchange: Exchange, inner: Handler, flight: Flight[Stored | Fresh]
-    ) -> Stored | Fresh:
-        shared = None
-        try:
-            stored = await self._stored(ask, exchange) if self._has_more(ask) else None
-            if stored is not None:
-                return stored
-            reply = await inner(exchange)
-            if not isinstance(reply.body, bytes):
-                shared = self._shared(ask, exchange, reply, flight.close, lambda: flight.members)
-            else:
-                self._keeper.keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
-            return Fresh(reply, shared)
-        finally:
-            if shared is None:
-                flight.close()
 
     async def _alone(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
         """Ask the upstream for this caller only; the reply is kept all the same."""

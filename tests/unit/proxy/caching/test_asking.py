@@ -22,7 +22,7 @@ def asked(body: bytes = BODY, **headers: str) -> Exchange:
 
 
 def ask(asking: Asking, one: Exchange, control: Control = ON) -> Ask:
-    found = asking(one, control)
+    found = asking.ask(one, control)
     assert found is not None
     return found
 
@@ -60,7 +60,7 @@ def test_variants_take_turns_and_codings_are_taken_off_each_time() -> None:
     asking.repeated(packed, first)
     assert first.key == ask(asking, asked()).key
     assert ask(asking, packed) is not first
-    assert asking(asked(b"no gzip", content_encoding="gzip"), ON) is None
+    assert asking.ask(asked(b"no gzip", content_encoding="gzip"), ON) is None
 
 
 def test_no_more_is_remembered_than_is_worth_it() -> None:
@@ -76,6 +76,6 @@ def test_no_more_is_remembered_than_is_worth_it() -> None:
 
 def test_a_question_at_any_depth_is_asked_or_not_but_never_fails() -> None:
     asking = Asking(())
-    found = [asking(asked(b'{"a":' * depth + b"1" + b"}" * depth), ON) for depth in range(800, 1010)]
+    found = [asking.ask(asked(b'{"a":' * depth + b"1" + b"}" * depth), ON) for depth in range(800, 1010)]
     assert found[0] is not None
     assert found[-1] is None

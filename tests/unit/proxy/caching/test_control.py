@@ -17,7 +17,7 @@ EVERYTHING = Cache(ttl_s=60, rules=(CacheRule(),))
 
 
 def control(settings: Cache = NONE, **headers: str) -> Control | None:
-    return Controls(settings)(exchange(**headers))
+    return Controls(settings).of(exchange(**headers))
 
 
 def test_nothing_is_done_unasked() -> None:
@@ -131,5 +131,5 @@ def test_the_first_rule_that_fits_decides(
     made = exchange(path=path, call=call)
     made.tags = tags
     controls = Controls(RULES)
-    assert controls(made) == expected
-    assert controls(made) is controls(made)
+    assert controls.of(made) == expected
+    assert controls.of(made) is controls.of(made)

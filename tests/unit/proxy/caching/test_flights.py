@@ -172,12 +172,16 @@ class Search:
         self.flight: Flight[str] | None = None
         self.tasks: dict[str, asyncio.Task[str]] = {}
 
-    async def run(self) -> str:
+    async def run(self, flight: Flight[str]) -> str:
+        """As the leader does it."""
         try:
-            return await self.result
-        except asyncio.CancelledError:
-            self.cancelled = True
+            found = await self.result
+        except BaseException as error:
+            self.cancelled = isinstance(error, asyncio.CancelledError)
+            flight.failed(error)
             raise
+        flight.landed(found)
+        return found
 
     def close(self) -> None:
         self.closes += 1
@@ -186,7 +190,7 @@ class Search:
         if self.flight is None:
             one.cache_status = "miss"
             self.flight = Flight(one, self.close, self.discarded.append)
-            call = self.flight.lead(self.run())
+            call = self.run(self.flight)
         else:
             one.cache_status = "coalesced"
             call = self.flight.follow(one)
