@@ -51,6 +51,7 @@ class Database:
         self._is_sqlite = engine.dialect.name == "sqlite"
         self._clock = clock
         self._turn = threading.Lock()
+        self._closed = False
 
     @classmethod
     def open(cls, url: str, clock: Callable[[], int] = time.time_ns) -> Database:
@@ -74,7 +75,7 @@ class Database:
         if not self._turn.acquire(timeout=_WAIT_S):
             raise QueueUnavailable(f"another transaction took longer than {_WAIT_S:.0f} s")
         try:
-            with _translated(), self._writing.connect() as connection, connection.begin():
+            with _translated(), self._connected(self._writing) as connection, connection.begin():
                 if not self._is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
                 yield connection
@@ -87,8 +88,18 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
-        with _translated(), self._engine.connect() as connection, connection.begin():
+        with _translated(), self._connected(self._engine) as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def _connected(self, engine: Engine) -> Iterator[Connection]:
+        with engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                # It would go back to a pool that nobody closes any more.
+                if self._closed and not connection.invalidated:
+                    connection.detach()
 
     def now_ns(self, connection: Connection) -> int:
         """Unix time: PostgreSQL's, so that machines with different clocks agree; this machine's with SQLite."""
@@ -98,7 +109,8 @@ class Database:
         return int(micros or 0) * 1000
 
     def close(self) -> None:
-        """Safe to call again."""
+        """Safe to call again. What a thread is in the middle of goes on, and its connection is closed after it."""
+        self._closed = True
         self._engine.dispose()
 
     def _prepared(self) -> Database:

@@ -238,3 +238,15 @@ def test_a_server_that_starts_again_is_used_again(postgres: Postgres) -> None:
     put(database, item(3))
     assert rows(database, "state").keys() == {"item-1", "item-3"}
     database.close()
+
+
+def test_what_is_under_way_when_it_is_closed_is_finished_and_its_connection_closed(database: Database) -> None:
+    with database.transaction() as connection:
+        driver = connection.connection.dbapi_connection
+        database.close()
+        connection.execute(update(counters).where(counters.c.name == "items").values(value=7))
+    assert driver is not None
+    with pytest.raises(Exception, match=r"(?i)closed"):
+        driver.cursor().execute("SELECT 1")
+    with database.reading() as connection:
+        assert connection.scalar(select(counters.c.value).where(counters.c.name == "items")) == 7
