@@ -15,6 +15,7 @@ from .background import is_background, reads_a_response
 from .entry import Entry
 from .errors import PenstockError, UpstreamFault
 from .openai.coding import Decoder, decode
+from .openai.facts import Read
 from .openai.fragments import event_facts, tail_facts
 from .openai.meter import StreamMeter, unary_facts
 from .reply import BodyStream, RawHeaders, Reply, Tunnel
@@ -237,17 +238,27 @@ def whole(entry: Entry, reply: Reply, body: bytes, outcome: Outcome = "answered"
     if body:
         entry.first_token()
     if "json" in entry.response_type:
-        decoded = decode(body, entry.response_encoding) if entry.response_encoding else None
-        if not entry.response_encoding or decoded is not None:
-            plain = decoded.data if decoded is not None else body
+        read = reply.read or _read(entry, body)
+        if read is not None:
+            plain, facts = read
             entry.capture(plain)
-            entry.facts = facts = unary_facts(entry.exchange.endpoint, plain)
+            entry.facts = facts
             if reply.status >= 400:
                 entry.upstream_error = (facts.error_type, facts.error_message)
             if entry.exchange.method == "GET" and reads_a_response("GET", entry.exchange.path):
                 entry.stored_in_background = is_background(plain)
     reply.headers += told(entry.seal(outcome, error_type=error_type))
     return reply
+
+
+def _read(entry: Entry, body: bytes) -> Read | None:
+    """None when the content coding is not known."""
+    if entry.response_encoding:
+        decoded = decode(body, entry.response_encoding)
+        if decoded is None:
+            return None
+        body = decoded.data
+    return Read(body, unary_facts(entry.exchange.endpoint, body))
 
 
 def told(record: CallRecord) -> RawHeaders:

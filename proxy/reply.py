@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
+
+if TYPE_CHECKING:
+    from .openai.facts import Read
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Header fields as they were on the wire: order, case and duplicates kept, values without surrounding whitespace."""
@@ -53,6 +56,8 @@ class Reply:
     reason: bytes = b""
     trailing: bytes = b""
     """Bytes that Penstock itself adds after the upstream's last one (the stream summary)."""
+    read: Read | None = None
+    """What the body says, if somebody looked already. Whoever changes the body makes it None."""
     sent: Callable[[], object] | None = None
     """Called once a body that was whole has been handed over to a caller who is still there."""
 

@@ -13,8 +13,10 @@ from cache.tiers import Tiers
 
 from ..exchange import Exchange
 from ..openai.coding import plain
+from ..openai.facts import Read
 from ..openai.replay import complete
-from ..reply import RawHeaders
+from ..openai.replay_whole import whole_facts
+from ..reply import RawHeaders, Reply
 from .asking import Ask
 from .serving import asks_for_stream, asks_for_usage, headers_to_keep
 
@@ -47,7 +49,7 @@ class Keeper:
         self._tiers = tiers
         self._semantic = semantic
         self._clock = clock
-        self._keeping: set[asyncio.Future[Entry | None]] = set()
+        self._keeping: set[asyncio.Future[tuple[Entry | None, Read | None]]] = set()
 
     async def aclose(self) -> None:
         """Let what was kept reach the lower tiers, as far as a moment allows."""
@@ -58,40 +60,51 @@ class Keeper:
         await self._tiers.drain(_DRAIN_S)
         await self._tiers.aclose()
 
-    def keep(self, ask: Ask, exchange: Exchange, status: int, headers: RawHeaders, body: bytes, *, ended: bool) -> None:
-        """Keep a reply that is whole. The caller has it already."""
+    def keep(self, ask: Ask, exchange: Exchange, reply: Reply, body: bytes, *, ended: bool) -> Read | None:
+        """Keep `body` if that is the whole of `reply`. Returns what was read of it, so that nobody reads it again."""
         stream = asks_for_stream(exchange)
-        if not ask.control.keep or not 200 <= status < 300 or not (ended or stream):
-            return
+        if not ask.control.keep or not 200 <= reply.status < 300 or not (ended or stream):
+            return None
         if len(body) <= _AT_ONCE_BYTES_MAX:
-            entry = self._entry(ask, exchange, headers, body, stream=stream)
+            entry, read = self._entry(ask, exchange, reply.headers, body, stream=stream)
             if entry is not None:
                 self._put(ask, entry)
-        else:
-            # To judge a long stream takes milliseconds, which are the other callers'.
-            work = asyncio.to_thread(self._entry, ask, exchange, headers, body, stream=stream)
-            task = asyncio.ensure_future(work)
-            self._keeping.add(task)
-            task.add_done_callback(partial(self._kept, ask))
+            return read
+        # To judge a long stream takes milliseconds, which are the other callers'.
+        work = asyncio.to_thread(self._entry, ask, exchange, reply.headers, body, stream=stream)
+        task = asyncio.ensure_future(work)
+        self._keeping.add(task)
+        task.add_done_callback(partial(self._kept, ask))
+        return None
 
-    def _kept(self, ask: Ask, task: asyncio.Future[Entry | None]) -> None:
+    def _kept(self, ask: Ask, task: asyncio.Future[tuple[Entry | None, Read | None]]) -> None:
         self._keeping.discard(task)
-        if not task.cancelled() and (entry := task.result()) is not None:
+        if not task.cancelled() and (entry := task.result()[0]) is not None:
             self._put(ask, entry)
 
-    def _entry(self, ask: Ask, exchange: Exchange, headers: RawHeaders, body: bytes, *, stream: bool) -> Entry | None:
-        """None for a reply that must not be given again."""
+    def _entry(
+        self, ask: Ask, exchange: Exchange, headers: RawHeaders, body: bytes, *, stream: bool
+    ) -> tuple[Entry | None, Read | None]:
+        """No entry for a reply that must not be given again."""
+        read = None
         try:
             kept, coding = headers_to_keep(headers)
             data = plain(body, coding, self._bytes_max) if coding else body
-            if data is None or len(data) > self._bytes_max or not complete(exchange.endpoint, data, stream=stream):
-                return None
+            if data is None or len(data) > self._bytes_max:
+                return None, None
+            if not stream:
+                facts = whole_facts(exchange.endpoint, data)
+                if facts is None:
+                    return None, None
+                read = Read(data, facts)
+            elif not complete(exchange.endpoint, data, stream=True):
+                return None, None
         except Exception:  # noqa: BLE001 - whatever it is, the call itself went well
             _log.exception("a reply could not be kept")
-            return None
+            return None, None
         control, call = ask.control, exchange.call
         now_ns = self._clock()
-        return Entry(
+        entry = Entry(
             request_id=exchange.request_id,
             created_ns=now_ns,
             expires_ns=now_ns + int(control.ttl_s * 1e9) if control.ttl_s else 0,
@@ -105,6 +118,7 @@ class Keeper:
             headers=kept,
             body=data,
         )
+        return entry, read
 
     def _put(self, ask: Ask, entry: Entry) -> None:
         self._tiers.put(ask.key, entry)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from cache.entry import Entry
 
 from ..exchange import Exchange
-from ..openai.call import STREAMS_WITH_USAGE_OPTION
+from ..openai.call import STREAMS_WITH_USAGE_OPTION, Endpoint
 from ..openai.document import read_object
+from ..openai.facts import Read, unary_facts
 from ..openai.replay import as_events, as_reply, events_of
 from ..reply import RawHeaders, Reply, header
 
 _GO_WITH_THE_BODY: Final = frozenset({b"content-type", b"x-request-id", b"openai-version"})
 _LENGTHS: Final = frozenset({len(name) for name in (*_GO_WITH_THE_BODY, b"content-encoding")})
 """Of the headers that matter here: two in twenty are then looked at."""
+_READ_MAX: Final = 256
+_READ_BYTES_MAX: Final = 16 * 1024
+"""Of a body whose facts are remembered: 4 MB of them at most."""
 _EVENTS: Final = (b"Content-Type", b"text/event-stream; charset=utf-8")
 _JSON: Final = (b"Content-Type", b"application/json")
 
@@ -45,7 +50,10 @@ def serves(entry: Entry, exchange: Exchange) -> bool:
 def reply_of(entry: Entry, exchange: Exchange, pace_s: float) -> Reply | None:
     """None when the reply cannot be told in the shape that was asked for."""
     if not asks_for_stream(exchange):
-        body = as_reply(exchange.endpoint, entry.body) if entry.stream else entry.body
+        if not entry.stream:
+            read = _read(exchange.endpoint, entry.body) if len(entry.body) <= _READ_BYTES_MAX else None
+            return Reply(200, _headers(entry, _JSON), entry.body, read=read)
+        body = as_reply(exchange.endpoint, entry.body)
         return None if body is None else Reply(200, _headers(entry, _JSON), body)
     if entry.stream:
         events = events_of(entry.body) if pace_s else [entry.body]
@@ -55,6 +63,12 @@ def reply_of(entry: Entry, exchange: Exchange, pace_s: float) -> Reply | None:
         return None
     hide_usage(exchange)
     return Reply(200, _headers(entry, _EVENTS), Paced(events, pace_s) if pace_s else b"".join(events))
+
+
+@lru_cache(_READ_MAX)
+def _read(endpoint: Endpoint, body: bytes) -> Read:
+    """What was given once is likely to be given again."""
+    return Read(body, unary_facts(endpoint, body))
 
 
 def _headers(entry: Entry, media_type: tuple[bytes, bytes]) -> RawHeaders:

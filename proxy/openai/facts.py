@@ -36,6 +36,14 @@ class Facts(NamedTuple):
     """May quote what the caller sent. Keys in it are blanked."""
 
 
+class Read(NamedTuple):
+    """A whole JSON reply that was looked at."""
+
+    text: bytes
+    """The body without its content coding."""
+    facts: Facts
+
+
 class _Choice(msgspec.Struct):
     index: Any = None
     finish_reason: Any = None
@@ -87,8 +95,13 @@ class _OrdinaryUsage(msgspec.Struct, forbid_unknown_fields=True):
     completion_tokens_details: _OutputDetails | None = None
 
 
+class _Object(msgspec.Struct):
+    """Any JSON object."""
+
+
 class _OrdinaryChoice(msgspec.Struct):
-    finish_reason: str | None = None
+    message: _Object
+    finish_reason: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class _OrdinaryReply(msgspec.Struct):
@@ -96,7 +109,7 @@ class _OrdinaryReply(msgspec.Struct):
 
     id: str
     model: str
-    choices: list[_OrdinaryChoice]
+    choices: Annotated[list[_OrdinaryChoice], msgspec.Meta(min_length=1)]
     usage: _OrdinaryUsage
     service_tier: str | None = None
     system_fingerprint: str | None = None
@@ -114,8 +127,12 @@ def unary_facts(endpoint: Endpoint, body: bytes) -> Facts:
 
     Of a large embeddings reply only the end is read: the numbers come after the vectors.
     """
-    if endpoint == "chat" and (facts := _ordinary(body)) is not None:
-        return facts
+    facts = ordinary_facts(body) if endpoint == "chat" else None
+    return unusual_facts(endpoint, body) if facts is None else facts
+
+
+def unusual_facts(endpoint: Endpoint, body: bytes) -> Facts:
+    """`unary_facts` of a reply that has no `ordinary_facts`."""
     if endpoint == "embeddings" and len(body) > _TAIL_FROM and (facts := _after_vectors(body)) is not None:
         return facts
     try:
@@ -135,8 +152,10 @@ def unary_facts(endpoint: Endpoint, body: bytes) -> Facts:
     )
 
 
-def _ordinary(body: bytes) -> Facts | None:
-    """The facts of a reply that is in no way unusual; None for all others, which are read with more patience."""
+def ordinary_facts(body: bytes) -> Facts | None:
+    """The facts of a chat completion that is in no way unusual: it has choices, each with a message and an ending, its
+    usage, and no error. None for all others, which are read with more patience.
+    """
     try:
         reply = _decode_ordinary(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -160,7 +179,7 @@ def _ordinary(body: bytes) -> Facts | None:
         (reply.service_tier or "")[:TEXT_MAX],
         reply.id[:TEXT_MAX],
         reply.model[:TEXT_MAX],
-        tuple([choice.finish_reason[:TEXT_MAX] for choice in reply.choices if choice.finish_reason]),
+        tuple([choice.finish_reason[:TEXT_MAX] for choice in reply.choices]),
         (reply.system_fingerprint or "")[:TEXT_MAX],
     )
 

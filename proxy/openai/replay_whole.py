@@ -10,6 +10,7 @@ import msgspec
 
 from .call import Endpoint
 from .document import Unreadable, read
+from .facts import Facts, ordinary_facts, unusual_facts
 from .sse import Event, events
 
 _BROKEN: Final = frozenset({"error", "abort", "insufficient_system_resource"})
@@ -110,6 +111,14 @@ def is_whole(endpoint: Endpoint, body: bytes) -> bool:
             if not _ended(choice.finish_reason):
                 return False
     return True
+
+
+def whole_facts(endpoint: Endpoint, body: bytes) -> Facts | None:
+    """The facts of a JSON body that `is_whole`; None of one that is not. An ordinary one is read once for both."""
+    facts = ordinary_facts(body) if endpoint == "chat" else None
+    if facts is not None:
+        return facts if _BROKEN.isdisjoint(facts.finish_reasons) else None
+    return unusual_facts(endpoint, body) if is_whole(endpoint, body) else None
 
 
 def is_whole_chunks(stream: bytes) -> bool:

@@ -183,7 +183,7 @@ class Cache:
             if found is None:
                 reply = await inner(exchange)
                 if isinstance(reply.body, bytes):
-                    self._keeper.keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
+                    reply.read = self._keeper.keep(ask, exchange, reply, reply.body, ended=True)
                 else:
                     shared = self._shared(ask, exchange, reply, flight.close, lambda: flight.members)
                 found = Fresh(reply, shared)
@@ -220,7 +220,8 @@ class Cache:
             body: bytes | BodyStream = cast(bytes, reply.body)
         else:
             body = Listener(found.shared, partial(flight.leave, exchange))
-        return _marked(Reply(reply.status, list(reply.headers), body, reply.reason), exchange.cache_status.encode())
+        part = Reply(reply.status, list(reply.headers), body, reply.reason, read=reply.read)
+        return _marked(part, exchange.cache_status.encode())
 
     async def _alone(self, ask: Ask, exchange: Exchange, inner: Handler) -> Reply:
         """Ask the upstream for this caller only; the reply is kept all the same."""
@@ -231,7 +232,7 @@ class Cache:
                 return given
         reply = await inner(exchange)
         if isinstance(reply.body, bytes):
-            self._keeper.keep(ask, exchange, reply.status, reply.headers, reply.body, ended=True)
+            reply.read = self._keeper.keep(ask, exchange, reply, reply.body, ended=True)
         else:
             reply.body = Listener(self._shared(ask, exchange, reply, _nothing, lambda: 1), _nothing)
         return _marked(reply, b"miss")
@@ -248,7 +249,7 @@ class Cache:
         self, ask: Ask, exchange: Exchange, reply: Reply, close: Callable[[], object], members: Callable[[], int]
     ) -> SharedBody:
         def keep(body: bytes, *, ended: bool) -> None:
-            self._keeper.keep(ask, exchange, reply.status, reply.headers, body, ended=ended)
+            self._keeper.keep(ask, exchange, reply, body, ended=ended)
 
         return SharedBody(
             cast(BodyStream, reply.body),

@@ -159,10 +159,12 @@ async def test_a_paced_stream_comes_event_by_event(tmp_path: Path) -> None:
 async def test_a_compressed_reply_is_kept_plain(tmp_path: Path) -> None:
     packed = gzip.compress(json.dumps(answer()).encode())
     script = reply(200, {"content-type": "application/json", "content-encoding": "gzip"}, packed)
-    async with serving(tmp_path, script) as (upstream, _, client):
+    async with serving(tmp_path, script) as (upstream, proxy, client):
         first = await ask(client)
         second = await ask(client, ON | {"accept-encoding": "identity"})
+        records = await recorded(proxy, 2)
     assert (first.json(), second.json()) == (answer(), answer())
+    assert [(one.output_tokens, one.response_body) for one in records] == [(500, json.dumps(answer()).encode())] * 2
     assert (second.headers["x-penstock-cache"], "content-encoding" in second.headers) == ("hit", False)
     assert len(upstream.requests) == 1
 

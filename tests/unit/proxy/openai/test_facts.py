@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.facts import MESSAGE_MAX, Facts, _ordinary, facts_of, unary_facts
+from proxy.openai.facts import MESSAGE_MAX, Facts, facts_of, ordinary_facts, unary_facts
+from proxy.openai.replay_whole import is_whole, whole_facts
 from proxy.openai.usage import Usage
 
 CHAT = {
@@ -143,12 +144,16 @@ USAGES = st.fixed_dictionaries(
         "reasoning_tokens": COUNTS,
     },
 )
+MESSAGES = st.sampled_from([{"role": "assistant"}, {}, None, "text"])
 ORDINARY = st.fixed_dictionaries(
     {
         "id": st.sampled_from(["chatcmpl-1", "x" * 999, None]),
         "model": st.sampled_from(["gpt-5", None]),
         "choices": st.lists(
-            st.fixed_dictionaries({"finish_reason": st.sampled_from(["stop", "", None, "length", 5])}), max_size=2
+            st.fixed_dictionaries(
+                {"finish_reason": st.sampled_from(["stop", "", None, "length", 5]), "message": MESSAGES}
+            ),
+            max_size=2,
         ),
         "usage": USAGES,
     },
@@ -171,9 +176,23 @@ def test_the_quick_way_reads_what_the_patient_way_reads(reply: dict[str, Any], s
     assert unary_facts("chat", body) == facts_of(json.loads(body)) == unary_facts("completions", body)
 
 
-@given(VALID_USAGES, st.lists(st.sampled_from(["stop", "length", "tool_calls"]), max_size=3))
+@given(VALID_USAGES, st.lists(st.sampled_from(["stop", "length", "tool_calls"]), min_size=1, max_size=3))
 def test_the_quick_way_is_taken_for_ordinary_replies(usage: dict[str, Any], reasons: list[str]) -> None:
     usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
     choices = [{"index": 0, "message": {"role": "assistant"}, "finish_reason": reason} for reason in reasons]
     body = json.dumps({"id": "chatcmpl-1", "model": "gpt-5", "choices": choices, "usage": usage}).encode()
-    assert _ordinary(body) == facts_of(json.loads(body))
+    assert ordinary_facts(body) == facts_of(json.loads(body))
+
+
+@given(st.lists(st.tuples(MESSAGES, st.sampled_from(["stop", "length", "error", "", None])), max_size=2), st.booleans())
+def test_the_facts_of_a_whole_reply_are_those_of_any_and_others_have_none(
+    choices: list[tuple[Any, Any]], sums: bool
+) -> None:
+    reply = {
+        "id": "chatcmpl-1",
+        "model": "gpt-5",
+        "choices": [{"message": message, "finish_reason": reason} for message, reason in choices],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3 if sums else 4},
+    }
+    body = json.dumps(reply).encode()
+    assert whole_facts("chat", body) == (unary_facts("chat", body) if is_whole("chat", body) else None)
