@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cache.tiers import Tiers
 from exporters.spool import SpoolWriter
 from exporters.trace_context import new_request_id
 
@@ -85,15 +86,7 @@ def build(
     settings: Settings, spool: SpoolWriter, lookup: Lookup, *, monotonic: Callable[[], float] = time.monotonic
 ) -> App:
     """Wire a worker from settings whose secrets are resolved."""
-    journal = Journal(
-        spool=spool,
-        monotonic=monotonic,
-        price=pricer(settings),
-        complete=completer(settings, exact=False),
-        content=settings.record.content,
-        capture_bytes_max=settings.record.capture_bytes_max,
-        claims=Claims(Path(settings.server.data_dir) / "background"),
-    )
+    journal = _journal(settings, spool, monotonic)
     key_id = KeyRing.of(settings.server.keys).key_id if settings.server.keys else None
     forward = Forward(
         [Route.of(upstream) for upstream in settings.upstreams],
@@ -130,13 +123,7 @@ def build(
         lookup=lookup,
         key_id=key_id,
         new_id=lambda: new_request_id(time.time_ns()),
-        cache=CacheEndpoints(
-            tiers=tiers,
-            key_id=KeyRing.of(settings.cache.keys).key_id if settings.cache.keys else None,
-            is_open=key_id is None,
-        )
-        if tiers
-        else None,
+        cache=_cache_endpoints(settings, tiers) if tiers else None,
         ready=lambda: "shutting down" if server.draining else "" if spool.directory else "the spool cannot be written",
         deferred=DeferredEndpoints(deferring, batch.delivered, batch.retry_after_s) if deferring and batch else None,
     )
@@ -157,6 +144,23 @@ def build(
         batch=batch,
         announce=announce,
     )
+
+
+def _journal(settings: Settings, spool: SpoolWriter, monotonic: Callable[[], float]) -> Journal:
+    return Journal(
+        spool=spool,
+        monotonic=monotonic,
+        price=pricer(settings),
+        complete=completer(settings, exact=False),
+        content=settings.record.content,
+        capture_bytes_max=settings.record.capture_bytes_max,
+        claims=Claims(Path(settings.server.data_dir) / "background"),
+    )
+
+
+def _cache_endpoints(settings: Settings, tiers: Tiers) -> CacheEndpoints:
+    key_id = KeyRing.of(settings.cache.keys).key_id if settings.cache.keys else None
+    return CacheEndpoints(tiers=tiers, key_id=key_id, is_open=not settings.server.keys)
 
 
 def _emulation(settings: Settings, queue: Queue | None, forward: Forward) -> list[Stage]:
