@@ -93,9 +93,7 @@ def build(
         Tunneler(message_bytes_max=settings.server.parsed_body_bytes_max),
     )
     record = Record(
-        journal,
-        on_disconnect=settings.server.on_disconnect,
-        drain_timeout_s=settings.server.drain_timeout_s,
+        journal, on_disconnect=settings.server.on_disconnect, drain_timeout_s=settings.server.drain_timeout_s
     )
     folder = Path(settings.server.data_dir) / "cache"
     tiers = tiers_of(settings.cache, folder) if settings.cache.enabled else None
@@ -133,17 +131,7 @@ def build(
         Limits(header_bytes_max=settings.server.header_bytes_max, body_bytes_max=settings.server.body_bytes_max),
         monotonic=monotonic,
     )
-    return App(
-        server=server,
-        record=record,
-        forward=forward,
-        spool=spool,
-        claims=journal.claims,
-        cache=cache,
-        queue=queue,
-        batch=batch,
-        announce=announce,
-    )
+    return App(server, record, forward, spool, journal.claims, cache=cache, queue=queue, batch=batch, announce=announce)
 
 
 def _journal(settings: Settings, spool: SpoolWriter, monotonic: Callable[[], float]) -> Journal:
