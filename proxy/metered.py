@@ -240,7 +240,7 @@ def whole(entry: Entry, reply: Reply, body: bytes, outcome: Outcome = "answered"
     if "json" in entry.response_type:
         read = reply.read or _read(entry, body)
         if read is not None:
-            plain, facts = read
+            plain, facts = read.text, read.facts
             entry.capture(plain)
             entry.facts = facts
             if reply.status >= 400:

@@ -27,7 +27,7 @@ _REPEATED_BYTES_MAX: Final = 16 * 1024
 """Of a question that is remembered byte for byte: 8 MB of them at most."""
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct):
     """A call that takes part, and under which name its reply is kept."""
 
     control: Control
@@ -35,7 +35,8 @@ class Ask(msgspec.Struct, frozen=True):
     key: str
     partition: str
     """Where replies to similar questions are looked for."""
-    place: Place
+    name: tuple[bytes, bytes, int] | None
+    """The question byte for byte, its place and its control; None when it is remembered, or must not be."""
 
 
 class Asking:
@@ -45,6 +46,8 @@ class Asking:
         self._shared_namespaces = frozenset(shared_namespaces)
         self._turns: OrderedDict[str, int] = OrderedDict()
         self._repeated: dict[tuple[bytes, bytes, int], Ask] = {}
+        self._lengths: set[int] = set()
+        """Of the questions in `_repeated`: one of another length is none of them, and need not be hashed to know it."""
         self._places: dict[tuple[object, ...], tuple[str, Place]] = {}
 
     def ask(self, exchange: Exchange, control: Control) -> Ask | None:
@@ -52,8 +55,8 @@ class Asking:
         body = exchange.body.data or b""
         shared = control.namespace in self._shared_namespaces
         partition, where = self._place(exchange, control.namespace, shared)
-        known = self._repeated.get((body, where.text, id(control)))
-        if known is not None:
+        name = (body, where.text, id(control))  # The control is kept with the question, so its id stays its own.
+        if len(body) in self._lengths and (known := self._repeated.get(name)) is not None:
             return known
         coding = exchange.fields.get(b"content-encoding")
         text = plain(body, coding) if coding else body
@@ -65,24 +68,19 @@ class Asking:
         except RecursionError:
             return None
         if control.variants > 1:
-            key = self._in_turn(key, control.variants)
-        return Ask(control, question, key, partition, where)
+            return Ask(control, question, self._in_turn(key, control.variants), partition, None)
+        return Ask(control, question, key, partition, None if coding or len(body) > _REPEATED_BYTES_MAX else name)
 
-    def repeated(self, exchange: Exchange, ask: Ask) -> None:
+    def repeated(self, ask: Ask) -> None:
         """A kept reply was given: remember the question byte for byte, as it is likely to be asked again."""
-        body = exchange.body.data or b""
-        name = (
-            body,
-            ask.place.text,
-            id(ask.control),
-        )  # The control is kept with the question, so its id stays its own.
-        if name in self._repeated or len(body) > _REPEATED_BYTES_MAX:
-            return
-        if ask.control.variants > 1 or exchange.header(b"content-encoding") is not None:
+        if ask.name is None:
             return
         if len(self._repeated) >= _REPEATED_MAX:
             self._repeated.clear()
-        self._repeated[name] = ask
+            self._lengths.clear()
+        self._repeated[ask.name] = ask
+        self._lengths.add(len(ask.name[0]))
+        ask.name = None
 
     def _place(self, exchange: Exchange, namespace: str, shared: bool) -> tuple[str, Place]:
         """Whose question it is, and to whom. Most callers ask many, so it is remembered for those who say little."""

@@ -36,7 +36,7 @@ class Facts(NamedTuple):
     """May quote what the caller sent. Keys in it are blanked."""
 
 
-class Read(NamedTuple):
+class Read(msgspec.Struct, frozen=True):
     """A whole JSON reply that was looked at."""
 
     text: bytes

@@ -84,7 +84,7 @@ class Cache:
         if control.serve:
             entry = self._tiers.peek(ask.key)
             if entry is not None and (reply := self._given(entry, exchange, control)) is not None:
-                self._asking.repeated(exchange, ask)
+                self._asking.repeated(ask)
                 return reply
         exchange.cache_status = "miss"
         if control.only_if_cached:

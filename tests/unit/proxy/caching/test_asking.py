@@ -32,14 +32,14 @@ def test_a_question_whose_reply_was_given_is_not_read_again() -> None:
     for headers in ({"authorization": "Bearer a"}, {"authorization": "Bearer a", "openai_organization": "org"}):
         first = ask(asking, asked(**headers))
         assert ask(asking, asked(**headers)) is not first
-        asking.repeated(asked(**headers), first)
+        asking.repeated(first)
         assert ask(asking, asked(**headers)) is first
 
 
 def test_what_is_remembered_is_its_callers_alone() -> None:
     asking = Asking(())
     mine = ask(asking, asked(authorization="Bearer a"))
-    asking.repeated(asked(authorization="Bearer a"), mine)
+    asking.repeated(mine)
     for other in ({"authorization": "Bearer b"}, {"authorization": "Bearer a", "openai_project": "p"}):
         assert ask(asking, asked(**other)).key != mine.key
     assert ask(asking, asked(authorization="Bearer a"), Control(serve=True, keep=False)) is not mine
@@ -52,12 +52,12 @@ def test_variants_take_turns_and_codings_are_taken_off_each_time() -> None:
     keys = []
     for _ in range(4):
         found = ask(asking, asked(), turns)
-        asking.repeated(asked(), found)
+        asking.repeated(found)
         keys.append(found.key)
     assert keys[0] == keys[2] != keys[1] == keys[3]
     packed = asked(gzip.compress(BODY), content_encoding="gzip")
     first = ask(asking, packed)
-    asking.repeated(packed, first)
+    asking.repeated(first)
     assert first.key == ask(asking, asked()).key
     assert ask(asking, packed) is not first
     assert asking.ask(asked(b"no gzip", content_encoding="gzip"), ON) is None
@@ -67,9 +67,9 @@ def test_no_more_is_remembered_than_is_worth_it() -> None:
     asking = Asking(())
     for number in range(3 * asking_module._REPEATED_MAX):
         one = asked(BODY.replace(b"Hello", b"%d" % number))
-        asking.repeated(one, ask(asking, one))
+        asking.repeated(ask(asking, one))
     long = asked(BODY.replace(b"Hello", b"x" * asking_module._REPEATED_BYTES_MAX))
-    asking.repeated(long, ask(asking, long))
+    asking.repeated(ask(asking, long))
     assert 0 < len(asking._repeated) <= asking_module._REPEATED_MAX
     assert all(len(body) <= asking_module._REPEATED_BYTES_MAX for body, _, _ in asking._repeated)
 
