@@ -77,13 +77,18 @@ class Worker:
 
 
 def note_end(job: Job, role: str) -> None:
-    with (Path(job.settings.server.data_dir) / "ended").open("a") as log:
+    note(job, "ended", role)
+
+
+def note(job: Job, file: str, role: str) -> None:
+    with (Path(job.settings.server.data_dir) / file).open("a") as log:
         log.write(f"{role}\n")
 
 
 def idle(role: str) -> None:
     job = receive_job()
     follow_supervisor(5)
+    note(job, "begun", role)  # ... so that a SIGTERM from now on is noticed.
     announce_ready(job)
     signal.sigwait({signal.SIGTERM})
     note_end(job, role)
