@@ -11,16 +11,14 @@ import msgspec
 from cache.key import Place, Question, place, scope
 
 from ..exchange import Exchange
-from ..http.headers import CREDENTIALS
+from ..http.headers import CREDENTIALS, MEANING
 from ..openai.coding import plain
 from .control import Control
 
 _TURNS_MAX: Final = 10_000
 """Questions with variants whose turn is remembered."""
-_MEANING: Final = (b"openai-beta", b"anthropic-beta", b"anthropic-version")
-"""Request headers that change what an upstream does."""
 
-_SELDOM: Final = frozenset({*CREDENTIALS[1:], *_MEANING, b"openai-organization", b"openai-project"})
+_SELDOM: Final = frozenset({*CREDENTIALS[1:], *MEANING, b"openai-organization", b"openai-project"})
 _PLACES_MAX: Final = 1000
 _REPEATED_MAX: Final = 500
 _REPEATED_BYTES_MAX: Final = 16 * 1024
@@ -120,7 +118,7 @@ def _place_of(exchange: Exchange, fields: Mapping[bytes, bytes], namespace: str,
         namespace=namespace,
         shared=shared,
     )
-    query = "\n".join([exchange.query, *(fields[name].decode("latin-1") for name in _MEANING if name in fields)])
+    query = "\n".join([exchange.query, *(fields[name].decode("latin-1") for name in MEANING if name in fields)])
     where = place(
         scope=whose,
         endpoint=exchange.endpoint,

@@ -6,6 +6,8 @@ from ..reply import RawHeaders
 
 CREDENTIALS = (b"authorization", b"api-key", b"x-api-key", b"x-goog-api-key")
 """Where callers send keys of an upstream."""
+MEANING = (b"openai-beta", b"anthropic-beta", b"anthropic-version")
+"""Request headers that change what an upstream does."""
 _HOP_BY_HOP = frozenset(
     {
         b"connection",

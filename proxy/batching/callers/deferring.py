@@ -11,7 +11,7 @@ import msgspec
 
 from ...errors import ClientFault, Overload
 from ...exchange import Exchange
-from ...http.headers import CREDENTIALS
+from ...http.headers import CREDENTIALS, MEANING
 from ...openai.coding import plain
 from ...reply import RawHeaders
 from ...settings import Settings, Upstream
@@ -28,10 +28,8 @@ KEY_CHARS_MAX: Final = 255
 """Of an Idempotency-Key."""
 UNAVAILABLE_RETRY_S: Final = 5
 FULL_RETRY_S: Final = 30
-_MEANING: Final = (b"openai-beta", b"anthropic-beta", b"anthropic-version")
-"""Request headers that change what an upstream does."""
 _WHOSE: Final = (b"openai-organization", b"openai-project")
-"""... and those that say for whom; with a credential they are a part of it."""
+"""Request headers that say for whom; with a credential they are a part of it."""
 _STREAMING: Final = ("stream", "stream_options")
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -208,7 +206,7 @@ def _idempotency_key(exchange: Exchange) -> bytes:
 
 def context_headers(exchange: Exchange, *, with_whose: bool) -> RawHeaders:
     """What of the exchange's headers goes with an item. `with_whose`: it has no credential that says it."""
-    names: Sequence[bytes] = (*_MEANING, *_WHOSE) if with_whose else _MEANING
+    names: Sequence[bytes] = (*MEANING, *_WHOSE) if with_whose else MEANING
     return [(name, exchange.fields[name]) for name in names if name in exchange.fields]
 
 
