@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -71,15 +72,7 @@ def cancel(
     name: IdArgument, config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
 ) -> None:
     """Give up a call that waits, or what is left of a batch. What was asked already is paid for, and recorded."""
-    from . import batch as command
-
-    settings = command.settings_of(config_path(config), data_dir)
-    with command.opened(settings) as database:
-        changed = command.cancel(database, name, settings)
-    if as_json:
-        print_json(changed._asdict())
-    else:
-        stdout_console().print(command.said(changed, "cancelled"))
+    _change("cancel", "cancelled", name, config, data_dir, as_json)
 
 
 @app.command()
@@ -87,12 +80,19 @@ def retry(
     name: IdArgument, config: ConfigOption = None, data_dir: DataDirOption = None, as_json: JsonOption = False
 ) -> None:
     """Ask a call again that got an error, or all such calls of a batch."""
+    _change("retry", "queued again", name, config, data_dir, as_json)
+
+
+def _change(
+    what: Literal["cancel", "retry"], told: str, name: str, config: Path | None, data_dir: str | None, as_json: bool
+) -> None:
     from . import batch as command
 
     settings = command.settings_of(config_path(config), data_dir)
+    change = command.cancel if what == "cancel" else command.retry
     with command.opened(settings) as database:
-        changed = command.retry(database, name, settings)
+        changed = change(database, name, settings)
     if as_json:
         print_json(changed._asdict())
     else:
-        stdout_console().print(command.said(changed, "queued again"))
+        stdout_console().print(command.said(changed, told))

@@ -71,12 +71,9 @@ def fill_prompt_cache_key(body: bytes, key: str) -> bytes | None:
         own = _key_decoder.decode(body).prompt_cache_key
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    value = b'"%s"' % key.encode("ascii")
-    brace = body.index(b"{")
-    if own is msgspec.UNSET:
-        return _insert(body, brace, b'"prompt_cache_key":' + value)
-    span = _member(body, brace, "prompt_cache_key") if own is None else None
-    return None if span is None else body[: span[0]] + value + body[span[1] :]
+    if own is not None and own is not msgspec.UNSET:
+        return None
+    return _with_text(body, "prompt_cache_key", key, absent=own is msgspec.UNSET)
 
 
 def set_service_tier(body: bytes, tier: str) -> bytes | None:
@@ -89,11 +86,18 @@ def set_service_tier(body: bytes, tier: str) -> bytes | None:
         own = _tier_decoder.decode(body).service_tier
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    value = b'"%s"' % tier.encode("ascii")
+    if not (own is None or own is msgspec.UNSET or isinstance(own, str)):
+        return None
+    return _with_text(body, "service_tier", tier, absent=own is msgspec.UNSET)
+
+
+def _with_text(body: bytes, name: str, text: str, *, absent: bool) -> bytes | None:
+    """`text`, which needs no escaping, as the member `name`; None when that stands there twice."""
+    value = b'"%s"' % text.encode("ascii")
     brace = body.index(b"{")
-    if own is msgspec.UNSET:
-        return _insert(body, brace, b'"service_tier":' + value)
-    span = _member(body, brace, "service_tier") if own is None or isinstance(own, str) else None
+    if absent:
+        return _insert(body, brace, b'"%s":' % name.encode() + value)
+    span = _member(body, brace, name)
     return None if span is None else body[: span[0]] + value + body[span[1] :]
 
 
