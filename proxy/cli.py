@@ -15,6 +15,7 @@ import typer
 from .commands.batch_app import app as batch_app
 from .commands.dataset_app import app as dataset_app
 from .commands.failure import CommandFailed
+from .commands.finetune_app import app as finetune_app
 from .commands.options import (
     ConfigOption,
     DataDirOption,
@@ -40,6 +41,7 @@ cache_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Look i
 app.add_typer(cache_app, name="cache")
 app.add_typer(batch_app, name="batch")
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(finetune_app, name="finetune")
 advise_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say what recorded traffic could cost.")
 app.add_typer(advise_app, name="advise")
 
