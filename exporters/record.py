@@ -149,6 +149,11 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
     links: list[tuple[str, str]] = []
     """Trace and span ids of spans that this one has to do with: the batch of a line."""
 
+    alias: str = ""
+    """What the caller asked for, where that stands for several models; `request_model` is then the one chosen [w]."""
+    variant: str = ""
+    """The name of that choice [w]."""
+
     @property
     def reused(self) -> bool:
         """Nothing was bought for this call, however it ended: its usage is that of the reply it was given."""
@@ -174,6 +179,8 @@ class Begin(msgspec.Struct, array_like=True, kw_only=True):
     tags: dict[str, str] = {}
     kind: Literal["call", "deferral"] = "call"
     """A deferral is answered, and counted, by its item, which outlives the worker."""
+    alias: str = ""
+    variant: str = ""
 
     def interrupted(self, at_ns: int) -> CallRecord:
         """The record of an exchange whose worker was killed and was found dead at `at_ns`."""
@@ -188,7 +195,7 @@ class Begin(msgspec.Struct, array_like=True, kw_only=True):
 
 
 class Feedback(msgspec.Struct, array_like=True, kw_only=True):
-    """What somebody thought of a reply. Either `request_id` or `response_id` names the exchange."""
+    """What somebody thought of a reply, or what an evaluation made of it. Either id names the exchange."""
 
     id: str
     at_ns: int
@@ -202,6 +209,10 @@ class Feedback(msgspec.Struct, array_like=True, kw_only=True):
     """JSON text: the messages that should have been the answer."""
     key_id: str = ""
     user: str = ""
+    kind: Literal["feedback", "evaluation"] = "feedback"
+    """evaluation: a `gen_ai.evaluation.result`, whose `comment` is its explanation."""
+    run: str = ""
+    """The evaluation that it is part of."""
 
 
 Complete = Callable[[CallRecord], CallRecord]

@@ -9,21 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
-from exporters.record import CallRecord, Feedback
+from exporters.record import CallRecord
 
 from .cache_endpoints import CacheEndpoints
 from .deferred_endpoints import DeferredEndpoints
 from .entry import Journal
 from .errors import ClientFault, Overload, PenstockError
 from .exchange import Exchange
+from .feedback import FeedbackEndpoint
 from .reply import Reply, json_reply
 from .stages.authenticate import KeyId, check
 
 _log = logging.getLogger(__name__)
 
-FEEDBACK_BYTES_MAX = 1024 * 1024
 _YOUNG_S = 3.0
 _LOOK_AGAIN_S = 0.25
 
@@ -33,19 +31,6 @@ Lookup = Callable[[str], Mapping[str, Any] | None]
 
 class LookupFailed(Exception):
     """The store cannot be asked now; the message says why in one line."""
-
-
-class FeedbackBody(msgspec.Struct, forbid_unknown_fields=True):
-    """What `POST /penstock/feedback` takes."""
-
-    request_id: str = ""
-    response_id: str = ""
-    name: str = "score"
-    score: float | None = None
-    label: str = ""
-    comment: str = ""
-    correction: Any = None
-    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +65,7 @@ class Own:
             check(exchange, self.key_id)
         if path == "feedback":
             _allow(exchange, "POST")
-            return await self._feedback(exchange)
+            return await FeedbackEndpoint(self.journal, self.new_id)(exchange)
         if path.startswith("requests/"):
             _allow(exchange, "GET", "HEAD")
             return await self._request(path.removeprefix("requests/"))
@@ -103,39 +88,6 @@ class Own:
             if reason
             else json_reply(200, {"status": "ready"})
         )
-
-    async def _feedback(self, exchange: Exchange) -> Reply:
-        exchange.body.bytes_max = FEEDBACK_BYTES_MAX
-        try:
-            body = msgspec.json.decode(await exchange.body.whole(), type=FeedbackBody)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ClientFault(f"The feedback cannot be read: {error}.", code="invalid_feedback") from error
-        if not (body.request_id or body.response_id):
-            raise ClientFault(
-                "Name the call: request_id (the x-penstock-request-id header) or response_id (chatcmpl-…, resp_…).",
-                code="missing_id",
-                param="request_id",
-            )
-        if body.score is None and not body.label and not body.comment and body.correction is None:
-            raise ClientFault(
-                "Say something: score, label, comment or correction.", code="empty_feedback", param="score"
-            )
-        feedback = Feedback(
-            id=self.new_id(),
-            at_ns=time.time_ns(),
-            request_id=body.request_id,
-            response_id=body.response_id,
-            name=body.name,
-            score=body.score,
-            label=body.label,
-            comment=body.comment,
-            correction=msgspec.json.encode(body.correction).decode() if body.correction is not None else None,
-            key_id=exchange.key_id,
-            user=body.user,
-        )
-        if not self.journal.spool.feedback(feedback):
-            raise Overload("The feedback cannot be written to disk now.", code="spool_unwritable", retry_after_s=5)
-        return json_reply(202, {"id": feedback.id})
 
     async def _request(self, wanted: str) -> Reply:
         recent = self.journal.recent.get(wanted)

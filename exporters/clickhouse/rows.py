@@ -40,6 +40,8 @@ class FeedbackRow(msgspec.Struct, kw_only=True, gc=False):
     correction: str | None
     key_id: str
     user: str
+    kind: str
+    run: str
 
 
 SPAN_COLUMNS: Final = (
@@ -180,6 +182,8 @@ def encode_feedback(feedback: Sequence[Feedback]) -> bytes:
                 correction=item.correction,
                 key_id=item.key_id,
                 user=item.user,
+                kind=item.kind,
+                run=item.run,
             )
             for item in feedback
         ]

@@ -2,6 +2,9 @@
 
 On a cluster each read of a table is a subquery of its own, so that joins run where the question was asked. Feedback is
 that of the request's id, and that of the reply's id where no request was named; of each id, what was sent last.
+
+Scores of evaluations are opinions too, by name: they count where nobody said anything under that name, and never as the
+score of a generation that has no name.
 """
 
 from __future__ import annotations
@@ -32,19 +35,21 @@ COLUMNS: Final = tuple(f"{_MADE.get(name, name)} AS row_{name}" for name in Row.
 """In the order of `Row`, which reads them by place."""
 
 _OF_OPINIONS: Final = """
-    arrayLast(o -> isNotNull(o.4) AND ({score_name:String} = '' OR o.3 = {score_name:String}), opinions).4 AS score,
-    arrayLast(o -> o.5 != '' AND ({score_name:String} = '' OR o.3 = {score_name:String}), opinions).5 AS label,
-    arrayLast(o -> ifNull(o.6, '') != '', opinions).6 AS correction,
-    arrayFilter(o -> isNotNull(o.4), opinions) AS scored,
-    arrayDistinct(arrayMap(o -> o.3, scored)) AS score_names,
-    CAST((score_names, arrayMap(n -> arrayLast(o -> o.3 = n, scored).4, score_names)), 'Map(String, Nullable(Float64))')
+    arrayFilter(o -> if({score_name:String} = '', o.1, o.4 = {score_name:String}), opinions) AS asked_for,
+    arrayLast(o -> isNotNull(o.5), asked_for).5 AS score,
+    arrayLast(o -> o.6 != '', asked_for).6 AS label,
+    arrayLast(o -> ifNull(o.7, '') != '', opinions).7 AS correction,
+    arrayFilter(o -> isNotNull(o.5), opinions) AS scored,
+    arrayDistinct(arrayMap(o -> o.4, scored)) AS score_names,
+    CAST((score_names, arrayMap(n -> arrayLast(o -> o.4 = n, scored).5, score_names)), 'Map(String, Nullable(Float64))')
         AS scores,
-    arrayFilter(o -> o.5 != '', opinions) AS labelled,
-    arrayDistinct(arrayMap(o -> o.3, labelled)) AS label_names,
-    CAST((label_names, arrayMap(n -> arrayLast(o -> o.3 = n, labelled).5, label_names)), 'Map(String, String)')
+    arrayFilter(o -> o.6 != '', opinions) AS labelled,
+    arrayDistinct(arrayMap(o -> o.4, labelled)) AS label_names,
+    CAST((label_names, arrayMap(n -> arrayLast(o -> o.4 = n, labelled).6, label_names)), 'Map(String, String)')
         AS labels
 """
-"""An opinion: time, id, name, score, label, correction. They are sorted, so the last one is the newest."""
+"""An opinion: whether somebody said it (not an evaluation), time, id, name, score, label, correction. They are sorted,
+so the last one is what somebody said last, or else the newest evaluation."""
 
 
 def stretch(conditions: Sequence[Condition], *, hashed: bool = False) -> str:
@@ -106,7 +111,8 @@ def _where(select: Sequence[Condition]) -> str:
 
 def _opinions(name: str, test: str) -> str:
     return f"""SELECT {name} AS of,
-        groupArray((timestamp, id, toString(name), score, toString(label), correction)) AS opinions
+        groupArray((kind != 'evaluation', timestamp, id, toString(name), score, toString(label), correction))
+            AS opinions
     FROM (
         SELECT * FROM feedback FINAL
         WHERE timestamp <= fromUnixTimestamp64Nano({{seen:Int64}}) AND {name} != '' {test}

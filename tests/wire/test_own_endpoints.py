@@ -80,12 +80,44 @@ async def test_feedback_goes_into_the_spool(tmp_path: Path) -> None:
         (b'{"request_id": "x"}', "empty_feedback"),
         (b'{"request_id": "x", "score": "high"}', "invalid_feedback"),
         (b'{"request_id": "x", "scoer": 1}', "invalid_feedback"),
+        (b'{"request_id": "x", "score": 1, "kind": "guess"}', "invalid_feedback"),
+        (b"[]", "invalid_feedback"),
+        (json.dumps([{"request_id": "x", "score": 1}] * 1001).encode(), "invalid_feedback"),
+        (b'[{"request_id": "x", "score": 1}, {"score": 1}]', "missing_id"),
+        (b'[{"request_id": "x", "score": 1}, {"request_id": "x"}]', "empty_feedback"),
     ],
 )
 async def test_bad_feedback_is_refused(tmp_path: Path, body: bytes, code: str) -> None:
     async with proxied(tmp_path, "http://127.0.0.1:9") as proxy:
         reply = await ask(proxy, "POST", "/penstock/feedback", content=body)
+        assert [frame.kind for frame in proxy.frames()[1:]] == []
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, code)
+
+
+async def test_scores_of_an_evaluation_come_as_a_list_and_are_the_same_rows_when_sent_again(tmp_path: Path) -> None:
+    items = [{"request_id": f"r{n}", "name": "f1", "score": n, "kind": "evaluation", "run": "e1"} for n in range(3)]
+    async with proxied(tmp_path, "http://127.0.0.1:9", server={"keys": (DIGEST,)}) as proxy:
+        sent = [
+            await ask(proxy, "POST", "/penstock/feedback", json=items, headers=headers)
+            for headers in ({"Idempotency-Key": "e1:0"}, {"Idempotency-Key": "e1:0"}, {"Idempotency-Key": "e1:1"}, {})
+            for headers in (headers | {"Authorization": f"Bearer {KEY}"},)
+        ]
+        kept = [decode_feedback(frame.payload) for frame in proxy.frames() if frame.kind == Kind.FEEDBACK]
+        odd = await ask(
+            proxy,
+            "POST",
+            "/penstock/feedback",
+            json=items,
+            headers={"Idempotency-Key": "k" * 256, "Authorization": f"Bearer {KEY}"},
+        )
+    assert [reply.status_code for reply in sent] == [202] * 4
+    first, again, other, unnamed = (reply.json()["ids"] for reply in sent)
+    assert first == again
+    assert len({*first, *other, *unnamed}) == 9
+    assert [one.id for one in kept] == [*first, *again, *other, *unnamed]
+    assert {(one.kind, one.run) for one in kept} == {("evaluation", "e1")}
+    assert [(one.request_id, one.score) for one in kept[:3]] == [("r0", 0), ("r1", 1), ("r2", 2)]
+    assert (odd.status_code, odd.json()["error"]["code"]) == (400, "invalid_idempotency_key")
 
 
 async def test_they_ask_for_a_key_when_keys_are_configured(tmp_path: Path) -> None:

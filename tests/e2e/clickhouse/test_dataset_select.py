@@ -158,6 +158,23 @@ def slice_of(planted: Planted, **limits: int) -> list[list[Row]]:
     return found
 
 
+def test_an_evaluation_speaks_where_nobody_did_and_only_by_its_name(planted: Planted) -> None:
+    planted.write(*[planted.call(name, at_ns=number) for number, name in enumerate("abc")])
+    judged = {"kind": "evaluation", "run": "e1", "name": "exact"}
+    planted.say(
+        planted.opinion("a", at_ns=1, name="exact", score=0.9, label="fine"),
+        planted.opinion("a", at_ns=9, score=0.0, label="fail", **judged),
+        planted.opinion("b", at_ns=2, score=0.7, label="pass", **judged),
+        planted.opinion("b", at_ns=1, score=0.1, label="fail", **judged),
+    )
+    assert [(row.score, row.label) for row in planted.rows()] == [(0.9, "fine"), (None, ""), (None, "")]
+    by_name = [(row.score, row.label) for row in planted.rows(score_name="exact")]
+    assert by_name == [(0.9, "fine"), (0.7, "pass"), (None, "")]
+    assert planted.names(where="scores['exact'] >= 0.8") == ["a"]
+    assert planted.names(where="labels['exact'] = 'pass'") == ["b"]
+    assert planted.names(score_min=0.6) == ["a"]
+
+
 def test_slices_hold_every_row_once_and_in_order(planted: Planted) -> None:
     dice = random.Random(3)
     moments = [dice.randrange(20) * MINUTE_NS + dice.randrange(3) * 10**9 for _ in range(120)]

@@ -120,6 +120,9 @@ def test_feedback_rows() -> None:
     (row,) = lines(encode_feedback([item]))
     assert tuple(row) == FEEDBACK_COLUMNS
     assert (row["timestamp"], row["id"], row["score"], row["comment"]) == ("1.500000001", "f", None, "c\nd")
+    assert (row["kind"], row["run"]) == ("feedback", "")
+    (judged,) = lines(encode_feedback([Feedback(id="f", at_ns=1, kind="evaluation", run="e1")]))
+    assert (judged["kind"], judged["run"]) == ("evaluation", "e1")
 
 
 def test_nothing_is_nothing() -> None:
