@@ -138,7 +138,8 @@ def main() -> None:
         for name, one in measure(Path(folder), total).items():
             print(
                 f"{name:<14} p50 {one.p50_ms:6.2f} ms  p99 {one.p99_ms:6.2f} ms  worst {one.worst_ms:6.2f} ms"
-                f" ({one.unrest_ms:.0f} with waits for a processor)  over 5 ms {one.over_5_ms:4}  gets {one.gets:6}  evicted {one.evicted:6}"
+                f" ({one.unrest_ms:.0f} with waits for a processor)  over 5 ms {one.over_5_ms:4}  gets {one.gets:6}"
+                f"  evicted {one.evicted:6}"
             )
 
 
