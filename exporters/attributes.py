@@ -65,6 +65,8 @@ FIELDS: Final = (
     Field("cost_output", "penstock.cost.output.usd", "cost_output", "Nullable(Float64)"),
     Field("cache_status", "penstock.cache.status", "cache_status", "LowCardinality(String)"),
     Field("batch_id", "penstock.batch.id", "batch_id", "String"),
+    Field("alias", "penstock.alias", "alias", "LowCardinality(String)"),
+    Field("variant", "penstock.variant", "variant", "LowCardinality(String)"),
 )
 """Fields of one value. `finish_reasons` goes as `gen_ai.response.finish_reasons`, an array of strings, into the column
 `finish_reasons Array(LowCardinality(String))`; `tags` one attribute each, `penstock.tag.NAME`, into

@@ -37,6 +37,7 @@ from .stages.cache import Cache
 from .stages.forward import Forward, Route
 from .stages.limit import limit
 from .stages.record import Record
+from .stages.resolve import Resolve
 from .stages.schedule import schedule
 from .stages.understand import understand
 from .stages.watch import Watch
@@ -108,6 +109,7 @@ def build(
         *([authenticate(key_id)] if key_id else []),
         limit(settings.server.concurrent_max, lambda: server.open - (batch.held if batch else 0)),
         understand(settings.server.parsed_body_bytes_max),
+        *([Resolve(settings.models)] if settings.models else []),
         *([schedule(schedules, batch.later)] if batch else []),
         accept(journal.accept),
         *([cache] if cache else []),

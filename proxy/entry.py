@@ -94,6 +94,8 @@ class Journal:
                 session=exchange.session,
                 tags=exchange.tags,
                 kind="call" if deferral is None or deferral.mode == "flex" else "deferral",
+                alias=exchange.alias,
+                variant=exchange.variant,
             )
         )
 
@@ -234,6 +236,8 @@ class Entry:
             cache_status=exchange.cache_status,
             batch_id=exchange.batch_id,
             links=exchange.links,
+            alias=exchange.alias,
+            variant=exchange.variant,
         )
         call = exchange.call
         if call is not None:
@@ -268,7 +272,8 @@ class Entry:
         return self.stored_in_background
 
     def _attach_bodies(self, record: CallRecord) -> None:
-        data = self.exchange.body.data
+        asked = self.exchange.asked
+        data = self.exchange.body.data if asked is None else asked
         if self.exchange.endpoint == "other" or not data:
             return
         limit = self.journal.capture_bytes_max

@@ -113,6 +113,17 @@ class Exchange:
     accepted: bool = False
     """entry.py: the mark in the spool is written."""
 
+    # resolve: for a call of an alias. It also puts the variant's model into `call` and `body.data`, and takes what that
+    # is no longer true of (a content coding) off `headers`, `names` and `fields`.
+    alias: str = ""
+    """What the caller asked for; "" when that was a model."""
+    variant: str = ""
+    """The name of the variant that was chosen."""
+    bound: str = ""
+    """The upstream that the variant names; "": as for any call of its model."""
+    asked: bytes | None = None
+    """For the record: the caller's own words, plain, where the variant is asked with fewer. None: `body.data`."""
+
     # authenticate
     key_id: str = ""
     caller_authorization_is_ours: bool = False

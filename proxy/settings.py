@@ -350,6 +350,33 @@ class Batch(Section, frozen=True):
     rules: tuple[BatchRule, ...] = ()
 
 
+class Variant(Section, frozen=True):
+    """One of the models that an alias stands for."""
+
+    model: str
+    """What the upstream is asked for, and what is priced."""
+    name: str = ""
+    """In records and headers; "": the model."""
+    weight: Rate = 1.0
+    """Its share is this over the sum of all; 0: only for calls that name it in `x-penstock-variant`."""
+    upstream: str = ""
+    """Where it is asked; "": as the `models` of `[[upstreams]]` say."""
+    prune: tuple[str, ...] = ()
+    """Texts that are cut off instructions that begin with one, as they were cut off its training data."""
+    prune_user: tuple[str, ...] = ()
+    """Likewise off the user's turn, where there is only one."""
+
+
+class Model(Section, frozen=True):
+    """An alias: a name that callers ask for, and the models that share its calls."""
+
+    name: str
+    """What callers ask for."""
+    sticky: Literal["session", "user", "key", "none"] = "session"
+    """Whose calls stay with one variant. A call that has none goes by its user or session, else by itself."""
+    variants: tuple[Variant, ...] = ()
+
+
 OPENAI = Upstream(name="openai", base_url="https://api.openai.com/v1")
 
 
@@ -364,5 +391,6 @@ class Settings(Section, frozen=True):
     metrics: Metrics = Metrics()
     cache: Cache = Cache()
     batch: Batch = Batch()
+    models: tuple[Model, ...] = ()
     prices: dict[str, Price] = {}
     """By name or pattern of the model, or of `provider/model`; before the bundled price list."""

@@ -49,6 +49,8 @@ class Context(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     headers: RawHeaders = []
     """What an upstream must have to answer alike: `openai-beta` and the like; without a credential also for whom."""
     keep: Keep | None = None
+    alias: str = ""
+    variant: str = ""
 
 
 class NewItem(msgspec.Struct, frozen=True, kw_only=True):

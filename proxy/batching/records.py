@@ -244,6 +244,8 @@ def _exchange(path: str, body: bytes, context: Context, *, start_ns: int, span_i
         tags=context.tags,
         prompt_name=context.prompt_name,
         prompt_version=context.prompt_version,
+        alias=context.alias,
+        variant=context.variant,
     )
 
 

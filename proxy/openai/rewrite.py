@@ -91,6 +91,21 @@ def set_service_tier(body: bytes, tier: str) -> bytes | None:
     return _with_text(body, "service_tier", tier, absent=own is msgspec.UNSET)
 
 
+def set_model(body: bytes, model: str) -> bytes | None:
+    """`body`, a JSON object whose `model` is a text, with `model` in its place.
+
+    None when it stands there twice. `body` is the JSON text itself, without a content coding.
+    """
+    span = _member(body, body.index(b"{"), "model")
+    return None if span is None else body[: span[0]] + msgspec.json.encode(model) + body[span[1] :]
+
+
+def replace_member(body: bytes, name: str, old: msgspec.Raw, new: bytes) -> bytes | None:
+    """`body`, a JSON object, with `new` where `old` is the value of `name`; None when `name` stands there twice."""
+    span = _member(body, body.index(b"{"), name)
+    return None if span is None else body[: span[0]] + new + body[span[0] + len(bytes(old)) :]
+
+
 def _with_text(body: bytes, name: str, text: str, *, absent: bool) -> bytes | None:
     """`text`, which needs no escaping, as the member `name`; None when that stands there twice."""
     value = b'"%s"' % text.encode("ascii")

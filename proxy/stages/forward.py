@@ -121,6 +121,8 @@ class Forward:
             await route.pool.aclose()
 
     def _route(self, exchange: Exchange) -> Route:
+        if exchange.bound:
+            return self._by_name[exchange.bound]
         wanted = exchange.header(b"x-penstock-upstream")
         if wanted is not None:
             route = self._by_name.get(wanted.decode("latin-1"))

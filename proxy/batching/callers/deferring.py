@@ -227,6 +227,8 @@ def context_of(exchange: Exchange, headers: RawHeaders) -> Context:
         prompt_version=exchange.prompt_version,
         headers=headers,
         keep=exchange.keep,
+        alias=exchange.alias,
+        variant=exchange.variant,
     )
 
 

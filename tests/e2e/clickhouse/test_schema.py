@@ -16,7 +16,7 @@ from exporters.clickhouse.schema import EXPIRING, Migration, Schema, SchemaError
 from exporters.clickhouse.sink import ClickHouseSink
 from exporters.sink import Batch, SinkUnavailable
 from tests.e2e.clickhouse.conftest import Settings
-from tests.e2e.clickhouse.spans_in import fresh_record, totals
+from tests.e2e.clickhouse.spans_in import collector_row, fresh_record, generation, insert_as_collector, totals
 from tests.stores import Store, embedded_store
 
 
@@ -82,6 +82,22 @@ def test_an_older_schema_is_brought_up_to_date_with_its_rows(empty: Store) -> No
     client = connect(address)
     assert versions(client) == [migration.version for migration in migrations()]
     assert totals(client)["generations"] == 1
+    client.close()
+
+
+def test_a_store_from_before_variants_keeps_its_rows_and_gets_both_ways_in(empty: Store) -> None:
+    address = parse_url(empty.url())
+    migrate(address, Schema("penstock"), known=migrations()[:8])
+    client = connect(address)
+    attributes = {"gen_ai.operation.name": "chat", "penstock.alias": "bot", "penstock.variant": "tuned"}
+    old, collected = collector_row(attributes), collector_row(attributes)
+    insert_as_collector(client, [old])
+    record = fresh_record()
+    ClickHouseSink(empty.url(), Settings()).write(Batch("after", [record]))
+    insert_as_collector(client, [collected])
+    found = [generation(client, trace)["variant"] for trace in (old["TraceId"], record.trace_id, collected["TraceId"])]
+    assert found == ["", record.variant, "tuned"]
+    assert totals(client)["generations"] == 3
     client.close()
 
 

@@ -92,6 +92,8 @@ def record(**changes: Any) -> CallRecord:
         "savings": {"cache": 0.25},
         "cache_status": "miss",
         "batch_id": "batch_1",
+        "alias": "support-bot",
+        "variant": "tuned",
         "truncated": True,
         "error_type": "",
         "attempts": [attempt()],

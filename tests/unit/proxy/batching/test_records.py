@@ -26,6 +26,8 @@ CONTEXT = Context(
     key_id="team",
     user="alice",
     tags={"team": "blue"},
+    alias="bot",
+    variant="tuned",
 )
 REPLY = {
     "id": "chatcmpl-1",
@@ -98,6 +100,7 @@ def test_an_answered_item_is_a_call_below_the_exchange_that_brought_it(tmp_path:
     assert (made.status, made.outcome, made.endpoint, made.path) == (200, "answered", "chat", "/v1/chat/completions")
     assert (made.key_id, made.user, made.tags) == ("team", "alice", {"team": "blue"})
     assert (made.request_model, made.upstream, made.provider) == ("m", "openai", "openai")
+    assert (made.alias, made.variant) == ("bot", "tuned")
     assert (made.usage_source, made.input_tokens, made.output_tokens) == ("upstream", 1_000_000, 1_000_000)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.openai.rewrite import ask_for_usage, fill_prompt_cache_key, set_service_tier
+from proxy.openai.rewrite import ask_for_usage, fill_prompt_cache_key, set_model, set_service_tier
 
 
 @pytest.mark.parametrize(
@@ -201,3 +201,17 @@ def test_the_service_tier_is_set(before: bytes, after: bytes) -> None:
 )
 def test_a_service_tier_is_left_alone(body: bytes) -> None:
     assert set_service_tier(body, "flex") is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (b'{"model":"a"}', b'{"model":"b\\"c"}'),
+        (b' { "n":1e0 , "model" : "a\\"}" , "x":{"model":1}}', b' { "n":1e0 , "model" : "b\\"c" , "x":{"model":1}}'),
+        (b'{"mod\\u0065l":"a","m":["model","a"]}', b'{"mod\\u0065l":"b\\"c","m":["model","a"]}'),
+        (b'{"model":"a","model":"a"}', None),
+        (b'{"x":{"model":"a"}}', None),
+    ],
+)
+def test_the_model_is_set(before: bytes, after: bytes | None) -> None:
+    assert set_model(before, 'b"c') == after
