@@ -1,0 +1,303 @@
+"""Fine-tuning at OpenAI, or at anybody with its API: from a dataset's files to the name of a model, as a story.
+
+    penstock finetune openai support-v1 --model gpt-4.1-nano-2025-04-14
+
+    plan      check the files, count tokens, ask for the price and whether the model will live; nothing is sent
+    begin     a run's folder, in which all that happens is kept
+    go_on     upload ▸ create ▸ follow ▸ read the results ▸ name the model ▸ delete the files, whichever is not done
+
+`go_on` may be killed anywhere and called again: what was done is not done twice (`hosting.once`). Everything that goes
+wrong is one line, and leaves a run that can be gone on with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import msgspec
+
+from .dataset import TRAINED, Dataset
+from .errors import FinetuneError
+from .hosting import asking, eligibility, results
+from .hosting.checking import EXAMPLE_TOKENS_MAX, EXAMPLES_MIN, Checked, Count, check
+from .hosting.following import OVER, follow, look
+from .hosting.once import once
+from .hosting.options import HostedOptions, create, existing, unchanged
+from .hosting.pace import Shown
+from .hosting.pricing import Price, Rate, price
+from .hosting.provider import Provider, Refused
+from .hosting.state import Job, Role, State
+from .run import Run
+
+__all__ = ["HostedOptions", "Plan", "begin", "delete_files", "existing", "go_on", "plan", "watch"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What would be done."""
+
+    options: HostedOptions
+    files: dict[Role, Checked]
+    price: Price
+    objection: str
+    """Why it has no point, and what to do instead; "" when it has."""
+
+
+def plan(
+    options: HostedOptions, provider: Provider, shown: Shown, *, count: Count, rate: Rate | None, today: date
+) -> Plan:
+    """Look at everything before anything is sent. `today` is a date in UTC.
+
+    Raises `FinetuneError`: a file breaks OpenAI's rules, or the provider does not answer.
+    """
+    dataset = Dataset.open(options.dataset)
+    dpo = options.objective == "dpo"
+    paths: dict[Role, Path] = {"training": dataset.path("train", preferences=dpo)}
+    validation = dataset.path("validation", preferences=dpo)
+    if options.validation and validation.is_file() and validation.stat().st_size:
+        paths["validation"] = validation
+    if not paths["training"].is_file():
+        what = "preferences" if dpo else "conversations"
+        raise FinetuneError(f"{options.dataset} has no {what} to train on: {paths['training'].name} is not there.")
+    tokens_max = EXAMPLE_TOKENS_MAX if eligibility.is_openai(options.model, provider.host) else None
+    files: dict[Role, Checked] = {}
+    for role, path in paths.items():
+        dataset.verify(path)
+        files[role] = check(
+            path,
+            options.objective,
+            count,
+            examples_min=EXAMPLES_MIN if role == "training" else 1,
+            tokens_max=tokens_max,
+            shown=lambda done, total: shown.progress("checking", done, total),
+        )
+    why = eligibility.objection(options.model, provider.models(), today, provider.host)
+    return Plan(
+        options=options,
+        files=files,
+        price=price(files["training"].tokens, options.n_epochs, rate),
+        objection=f"{why} {eligibility.alternative(dataset.name)}" if why else "",
+    )
+
+
+def begin(wanted: Plan, runs: Path, provider: Provider, *, api_key: str, at: datetime) -> Run:
+    """The run, with nothing sent yet. `api_key`: the place that it comes from. Raises `FinetuneError`."""
+    return create(wanted.options, wanted.files, wanted.price, runs, provider.base_url, api_key, at)
+
+
+def go_on(
+    run: Run, provider: Provider, shown: Shown, *, again: bool = False, detach: bool = False, delete: bool = False
+) -> Run:
+    """Do what is not done, to the end, and return the run as it then is.
+
+    `again`: make another job after one that failed or was cancelled. `detach`: leave when there is a job. `delete`:
+    remove the uploaded files when the model is there. Raises `FinetuneError`, and the run can be gone on with.
+    """
+    with run.held():
+        run.file, state = Run.open(run.folder).file, State.open(run.folder)
+        hosted = state.hosted
+        hosted.base_url, hosted.delete_files = provider.base_url, hosted.delete_files or delete
+        if run.file.state != "finished":
+            run.file.state = "running"
+            run.save()
+        with _told(run, state):
+            if again and hosted.job.status in ("failed", "cancelled"):
+                hosted.ended_jobs.append(hosted.job.id)
+                hosted.job = Job(attempt=hosted.job.attempt + 1)
+            for role in hosted.files if not hosted.job.id else ():
+                _upload(state, role, provider, shown)
+            _create(run, state, provider, shown)
+            if not (detach and hosted.job.status not in OVER):
+                _to_the_end(run, state, provider, shown)
+    return run
+
+
+def watch(run: Run, provider: Provider, shown: Shown) -> Run:
+    """Follow a job that there is. Raises `FinetuneError`: there is none, or as `go_on` does."""
+    job_of(run)
+    return go_on(run, provider, shown)
+
+
+def job_of(run: Run) -> Job:
+    """The run's job. Raises `FinetuneError` when there is none yet."""
+    job = State.open(run.folder).hosted.job
+    if not job.id:
+        raise FinetuneError(f"The run {run.name} has no job yet. Go on with the command that began it.")
+    return job
+
+
+def delete_files(run: Run, provider: Provider) -> int:
+    """Remove what was uploaded; how many there were. Raises `FinetuneError`, also while they are needed."""
+    with run.held():
+        state = State.open(run.folder)
+        job = state.hosted.job
+        if job.id and job.status not in OVER and provider.job(job.id).status not in OVER:
+            raise FinetuneError(f"{job.id} is not over and needs its files. First: penstock finetune cancel {run.name}")
+        return _delete(state, provider)
+
+
+def refresh(run: Run, provider: Provider, shown: Shown) -> State:
+    """What is known of the run now. Where another process follows the job, that one keeps what is new."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(run.held())
+        except FinetuneError:
+            state = State.open(run.folder)
+            if state.hosted.job.id:
+                state.hosted.job.status = provider.job(state.hosted.job.id).status
+            return state
+        state = State.open(run.folder)
+        job = state.hosted.job
+        if job.id and job.status not in OVER:
+            look(state, results.Log(run.log), provider, shown)
+            run.file = Run.open(run.folder).file
+            if job.status in ("failed", "cancelled"):
+                _note_end(run, job)
+                run.save()
+        return state
+
+
+# The steps.
+
+
+def _upload(state: State, role: Role, provider: Provider, shown: Shown) -> None:
+    upload = state.hosted.files[role]
+    if upload.id:
+        return
+    unchanged(upload)
+    shown.say(f"Sending the {role} file, {upload.bytes:,} bytes.")
+    once(
+        upload,
+        provider,
+        find=lambda: provider.find_file(upload.name, upload.bytes),
+        make=lambda: provider.upload(Path(upload.path), upload.name),
+        save=state.save,
+    )
+
+
+def _create(run: Run, state: State, provider: Provider, shown: Shown) -> None:
+    hosted, job = state.hosted, state.hosted.job
+    files = {role: upload.id for role, upload in hosted.files.items()}
+    told = {asking.METADATA_RUN: run.name, asking.METADATA_KEY: f"{hosted.key}-{job.attempt}"}
+    asked = asking.body(run.file.arguments, run.file.objective, files["training"], files.get("validation", ""), told)
+    if not job.id:
+        once(
+            job,
+            provider,
+            find=lambda: provider.find_job(files["training"], told, hosted.ended_jobs),
+            make=lambda: asking.create(provider, asked, shown.say).id,
+            save=state.save,
+        )
+        shown.say(f"The job is {job.id}.")
+
+
+def _to_the_end(run: Run, state: State, provider: Provider, shown: Shown) -> None:
+    hosted, job = state.hosted, state.hosted.job
+    log = results.Log(run.log)
+    if not job.results_read and job.status not in ("failed", "cancelled"):
+        follow(state, log, provider, shown)
+    if job.status in ("failed", "cancelled"):
+        _ended(run, state)
+    if not job.fine_tuned_model:
+        raise FinetuneError(f"{job.id} succeeded, but the provider does not say what the model is called. Look again.")
+    if not job.results_read:
+        _read_results(state, log, provider, shown)
+    _note(run, state, log)
+    _draw(run, shown)
+    if hosted.delete_files:
+        shown.say(f"{_delete(state, provider)} uploaded files deleted.")
+
+
+def _ended(run: Run, state: State) -> None:
+    """A job ended that made no model: keep and say it. Raises `FinetuneError`."""
+    job = state.hosted.job
+    _note_end(run, job)
+    how = f"failed: {job.error}" if job.status == "failed" else "was cancelled."
+    raise FinetuneError(f"{job.id} {how} Another one with the same files: the same command with --again")
+
+
+def _note_end(run: Run, job: Job) -> None:
+    run.file.state = "failed" if job.status == "failed" else "cancelled"
+    run.file.ended = _iso(job.finished)
+    run.file.error = job.error
+
+
+def _read_results(state: State, log: results.Log, provider: Provider, shown: Shown) -> None:
+    """Result files know every step; events may have left some out."""
+    job = state.hosted.job
+    for file_id in job.result_files:
+        try:
+            lines = results.of_file(provider.content(file_id))
+        except (results.Unreadable, Refused) as error:
+            shown.say(f"The result file {file_id} cannot be read ({error}); the loss is drawn from the job's events.")
+            continue
+        log.add(lines, epochs=state.hosted.epochs or 1, total=job.steps_total)
+    job.steps = max([job.steps, *(line["step"] for line in log.lines)])
+    job.results_read = True
+    state.save()
+
+
+def _note(run: Run, state: State, log: results.Log) -> None:
+    """Who the model is, in the run and in the dataset that it was made of."""
+    job, file = state.hosted.job, run.file
+    found = {"train": log.last("loss"), "validation": log.least("eval_loss")}
+    file.loss = {name: value for name, value in found.items() if value is not None}
+    file.steps, file.model, file.error = job.steps, job.fine_tuned_model, ""
+    file.ended = _iso(job.finished)
+    file.state = "finished"
+    run.save()
+    dataset = Path(file.dataset.folder)
+    if not dataset.is_dir():
+        return  # Datasets may be gone by then, and who was in them with them.
+    path = dataset / TRAINED
+    noted = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+    if not any(isinstance(one, dict) and one.get("adapter") == file.model for one in noted):
+        at = datetime.fromisoformat(file.ended)
+        Dataset.open(dataset).note_trained(run=run.name, base=file.base, adapter=file.model, at=at)
+
+
+def _draw(run: Run, shown: Shown) -> None:
+    """The loss as a picture, and the model card."""
+    try:
+        from .card import card
+        from .curves import draw, read_log
+
+        run.card.write_text(card(run.file))
+        draw(read_log(run.log), run.plot, f"{run.name}: loss")
+    except ModuleNotFoundError as error:
+        shown.say(f"{error.name} is not installed, so the loss is not drawn: pip install 'penstock[train]'")
+
+
+def _delete(state: State, provider: Provider) -> int:
+    count = 0
+    for upload in state.hosted.files.values():
+        if upload.id and not upload.deleted:
+            provider.delete(upload.id)
+            upload.deleted = True
+            state.save()
+            count += 1
+    return count
+
+
+def _iso(at: float) -> str:
+    when = datetime.fromtimestamp(at, UTC) if at else datetime.now(UTC)
+    return when.isoformat(timespec="seconds")
+
+
+@contextlib.contextmanager
+def _told(run: Run, state: State) -> Iterator[None]:
+    """Whatever ends the work, the run says so, and what was asked is kept."""
+    try:
+        yield
+    except BaseException as error:
+        if run.file.state == "running":
+            run.file.state = "interrupted"
+        run.file.error = str(error) if isinstance(error, FinetuneError) else type(error).__name__
+        raise
+    finally:
+        state.save()
+        run.save()

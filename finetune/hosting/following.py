@@ -1,0 +1,103 @@
+"""Follow a job until it is over: its state, its events, its progress. All of it can be asked for again."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+
+from ..errors import FinetuneError
+from . import results
+from .pace import Shown
+from .provider import Provider, one_line
+from .state import Hosted, State
+
+OVER: Final = frozenset({"succeeded", "failed", "cancelled"})
+_SLOWER: Final = 1.3
+
+
+def follow(state: State, log: results.Log, provider: Provider, shown: Shown) -> None:
+    """Until the job is over and what it made is known. Raises `FinetuneError`: it takes too long, or nobody answers.
+
+    The file is saved whenever something changes.
+    """
+    job = state.hosted.job
+    wait_s, began, over_since = provider.pace.poll_s, provider.clock(), 0.0
+    while True:
+        changed = look(state, log, provider, shown)
+        now = provider.clock()
+        if job.status in OVER:
+            over_since = over_since or now
+            if _is_complete(state.hosted) or now - over_since >= provider.pace.settle_s:
+                return
+        elif now - began >= provider.pace.watch_max_s:
+            raise FinetuneError(f"{job.id} is {job.status} and is not waited for any longer. It goes on by itself.")
+        wait_s = provider.pace.poll_s if changed else min(wait_s * _SLOWER, provider.pace.poll_max_s)
+        provider.sleep(wait_s)
+
+
+def look(state: State, log: results.Log, provider: Provider, shown: Shown) -> bool:
+    """Once: what is new is said, logged and saved. Returns whether there was anything."""
+    job = state.hosted.job
+    found = provider.job(job.id)
+    events = provider.events(job.id, job.last_event)
+    changed = _take_job(state.hosted, found, shown)
+    lines = []
+    for event in events:
+        line, total = results.of_event(event.message, event.data)
+        job.steps_total = total or job.steps_total
+        if line:
+            job.steps = max(job.steps, line["step"])
+            lines.append(line | {"at_s": round(max(0.0, event.created_at - job.created), 3)})
+        elif event.level != "info" or event.type == "message" or event.type is None:
+            shown.say(_said(event))
+    log.add(lines, epochs=state.hosted.epochs or 1, total=job.steps_total)
+    if events:
+        job.last_event = events[-1].id
+    if changed or events:
+        state.save()
+    loss = log.last("loss")
+    note = job.status if loss is None else f"{job.status}, loss {loss:.4f}"
+    shown.progress("training", job.steps, job.steps_total or None, note)
+    return changed or bool(events)
+
+
+def _take_job(hosted: Hosted, found: FineTuningJob, shown: Shown) -> bool:
+    """What the provider says of the job; whether it is news."""
+    job = hosted.job
+    before = (job.status, job.fine_tuned_model, len(job.result_files), job.trained_tokens, job.estimated_finish)
+    if found.status != job.status:
+        shown.say(f"{job.id} is {one_line(found.status)}.")
+        if str(found.status) == "paused":  # Newer than the SDK's list of states.
+            shown.say("It goes on with: penstock finetune resume RUN")
+    job.status = found.status
+    job.created = float(found.created_at or 0)
+    job.finished = float(found.finished_at or 0)
+    job.estimated_finish = float(found.estimated_finish or 0)
+    job.trained_tokens = found.trained_tokens or 0
+    job.fine_tuned_model = found.fine_tuned_model or ""
+    job.result_files = [*(found.result_files or [])]
+    if found.status == "failed":
+        fault = found.error
+        job.error = one_line((fault.message or fault.code) if fault else "") or "the provider does not say why"
+    hosted.epochs = _epochs(found) or hosted.epochs
+    after = (job.status, job.fine_tuned_model, len(job.result_files), job.trained_tokens, job.estimated_finish)
+    return after != before
+
+
+def _epochs(found: FineTuningJob) -> int:
+    """0 while the provider has not chosen."""
+    method = found.method
+    holders = [getattr(method, name, None) for name in ("supervised", "dpo")]
+    told = [found.hyperparameters, *(holder.hyperparameters for holder in holders if holder is not None)]
+    numbers = [getattr(one, "n_epochs", None) for one in told]
+    return next((number for number in numbers if isinstance(number, int)), 0)
+
+
+def _is_complete(hosted: Hosted) -> bool:
+    """Some providers name the model or the results a moment after they say that it succeeded."""
+    return hosted.job.status != "succeeded" or bool(hosted.job.fine_tuned_model and hosted.job.result_files)
+
+
+def _said(event: FineTuningJobEvent) -> str:
+    return one_line(event.message) if event.level == "info" else f"{event.level}: {one_line(event.message)}"
