@@ -1,0 +1,46 @@
+"""What libraries raise when a run cannot go on, in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import FinetuneError
+from .options import LoraOptions
+
+
+class Exhausted(FinetuneError):
+    """There was not enough memory. The same run may go on with smaller batches."""
+
+
+@contextmanager
+def one_line(options: LoraOptions) -> Iterator[None]:
+    """Raises `FinetuneError` in place of what PyTorch raises without memory, and of a full or failing disk."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise Exhausted(_try(options)) from error
+    except OSError as error:
+        raise FinetuneError(
+            f"{error.filename or 'A file'} cannot be written or read: {error.strerror or error}"
+        ) from error
+    except RuntimeError as error:
+        # The CPU's allocator has no class of its own.
+        if not any(text in str(error) for text in ("not enough memory", "out of memory", "can't allocate memory")):
+            raise
+        raise Exhausted(_try(options)) from error
+
+
+def _try(options: LoraOptions) -> str:
+    ways = []
+    if options.batch_size > 1:
+        ways.append(f"--batch-size {options.batch_size // 2}")
+    if not options.gradient_checkpointing:
+        ways.append("--gradient-checkpointing")
+    anew = [f"--max-length {max(options.max_length // 2, 8)}"]
+    if not options.qlora:
+        anew.append("--qlora")
+    begun = f"Go on with --resume and {' or '.join(ways)}; or begin" if ways else "Begin"
+    return f"There is not enough memory. {begun} anew with {' or '.join(anew)}."
