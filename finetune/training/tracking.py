@@ -30,7 +30,7 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not typed f
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         logs = logs or {}
-        noted = {name: float(logs[name]) for name in NOTED if name in logs}
+        noted: dict[str, float] = {name: float(logs[name]) for name in NOTED if name in logs}
         if not noted.keys() & {"loss", "eval_loss"}:  # the summary at the end
             return
         if math.isnan(noted.get("loss", 0.0)) or math.isinf(noted.get("loss", 0.0)):
