@@ -26,6 +26,13 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int
     started: float
     """Unix time, seconds."""
+    configuration: str = ""
+    """The file, with its whole path; "" for the defaults."""
+    loaded: float = 0.0
+    """Unix time at which it was read for the last time that it was taken."""
+    refused: float = 0.0
+    """Unix time at which it was read and not taken; the reason is in the log and in `refusal`."""
+    refusal: str = ""
 
     @property
     def url(self) -> str:
@@ -104,6 +111,26 @@ def serving(path: Path) -> Serving | None:
         return msgspec.json.decode((path / NOTE).read_bytes(), type=Serving)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def is_served_by(path: Path, pid: int) -> bool:
+    """Whether process `pid`, as this machine knows it, is the one that holds the lock of `path`.
+
+    A directory that is shared with a container names a process by the number that it has there. Where the system does
+    not tell (no /proc), the note is believed.
+    """
+    if not Path("/proc/self/fd").is_dir():
+        return True
+    try:
+        lock = (path / LOCK).stat()
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found = descriptor.stat()
+                if (found.st_dev, found.st_ino) == (lock.st_dev, lock.st_ino):
+                    return True
+    except OSError:
+        return False
+    return False
 
 
 def _lock(fd: int) -> None:

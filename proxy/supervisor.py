@@ -50,7 +50,9 @@ class Supervisor:
         on_ready: Callable[[Serving], None] = lambda _: None,
         programs: Programs | None = None,
         console: bool = True,
+        configuration: str = "",
     ) -> None:
+        """`configuration`: the file that `load` reads, for the note."""
         self._settings = _at_absolute_path(settings)
         self._load = load
         self._on_ready = on_ready
@@ -65,7 +67,10 @@ class Supervisor:
         self._reloading: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._publish: Callable[[Serving], None] = lambda _: None
-        self._started = time.time()
+        self._started = self._loaded = time.time()
+        self._refused, self._refusal = 0.0, ""
+        self._configuration = configuration
+        self._reload_again = False
         self._has_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     async def run(self) -> int:
@@ -105,7 +110,8 @@ class Supervisor:
         elif self._reloading is None or self._reloading.done():
             self._reloading = asyncio.create_task(self._reload())
         else:
-            logger.warning("a reload is under way; this one is ignored")
+            # What is under way may have read the file before it was changed.
+            self._reload_again = True
 
     def _slots(self) -> list[Slot]:
         return [*self._workers, self._dispatcher, self._recorder, self._store]
@@ -194,30 +200,48 @@ class Supervisor:
             store_url=f"http://127.0.0.1:{self._store_port}" if self._store_port else "",
             metrics_port=self._settings.metrics.port,
             started=self._started,
+            configuration=self._configuration,
+            loaded=self._loaded,
+            refused=self._refused,
+            refusal=self._refusal,
         )
 
     async def _reload(self) -> None:
-        """Take the new configuration as a whole or not at all. No call fails meanwhile."""
+        """Once for all who ask meanwhile; the note says how it ended."""
+        self._reload_again = True
+        while self._reload_again:
+            self._reload_again = False
+            began = time.time()
+            refusal = await self._take_new()
+            if refusal:
+                logger.error("the configuration was not changed: %s", refusal)
+                self._refused, self._refusal = began, refusal
+            else:
+                logger.info("the configuration was loaded anew")
+                self._loaded = began
+            self._publish(self._note())
+
+    async def _take_new(self) -> str:
+        """Take the new configuration as a whole or not at all, and then say why. No call fails meanwhile."""
         old, old_listeners = self._settings, self._listeners
         try:
             new = _at_absolute_path(await asyncio.to_thread(self._load))
             self._listeners, store_port = await self._prepare(new)
         except (ConfigurationRefused, CannotListen) as error:
-            logger.error("the configuration was not changed: %s", error)
-            return
+            return str(error)
         self._settings = new
+        refusal = ""
         if not await self._replace_workers():
-            logger.error("the configuration was not changed: no worker can serve by it")
+            refusal = "no worker can serve by it"
             self._settings, obsolete = old, self._listeners
             self._listeners = old_listeners
         else:
             obsolete = old_listeners
             await self._reload_dispatching(old)
             await self._reload_recording(old, store_port)
-            logger.info("the configuration was loaded anew")
         if obsolete is not self._listeners:
             obsolete.close()
-        self._publish(self._note())
+        return refusal
 
     async def _prepare(self, new: Settings) -> tuple[Listeners, int]:
         """What the new settings need of the system, taken before anything old is let go."""
@@ -274,12 +298,14 @@ def _at_absolute_path(settings: Settings) -> Settings:
 
 def _recorder_part(settings: Settings) -> Settings:
     """The settings without what only workers read."""
-    return msgspec.structs.replace(settings, server=Server(), upstreams=())
+    return msgspec.structs.replace(settings, server=Server(), upstreams=(), models=())
 
 
 def _dispatcher_part(settings: Settings) -> Settings:
     """The settings without what the dispatcher does not read."""
-    return msgspec.structs.replace(settings, server=Server(), store=Store(), spool=Spool(), otlp=(), metrics=Metrics())
+    return msgspec.structs.replace(
+        settings, server=Server(), store=Store(), spool=Spool(), otlp=(), metrics=Metrics(), models=()
+    )
 
 
 async def _listen(settings: Settings, patience_s: float = 0.0) -> Listeners:

@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from exporters.redact import Redactor
 
 from .addresses import is_loopback, split, url_faults, url_secret
+from .aliases import bound
+from .aliases import faults as model_faults
+from .aliases import problems as model_problems
 from .batching.faults import faults as batch_faults
 from .batching.faults import problems as batch_problems
 from .credentials import is_key_hash, is_reference
@@ -27,6 +30,7 @@ def faults(settings: Settings) -> list[str]:
     return [
         *_server(settings),
         *_upstreams(settings),
+        *model_faults(settings),
         *_store(settings),
         *_record(settings),
         *otlp_faults(settings.otlp),
@@ -144,6 +148,7 @@ def problems(settings: Settings) -> list[str]:
     """One line for each thing in usable settings that is probably not meant. Takes them as `load` gives them."""
     checks: tuple[Callable[[Settings], Iterator[str]], ...] = (
         _pattern_problems,
+        model_problems,
         _provider_problems,
         _key_problems,
         _port_problems,
@@ -157,8 +162,9 @@ def problems(settings: Settings) -> list[str]:
 
 def _pattern_problems(settings: Settings) -> Iterator[str]:
     taken: dict[str, str] = {}
+    asked = bound(settings)
     for index, upstream in enumerate(settings.upstreams):
-        for pattern in upstream.models:
+        for pattern in upstream.models if upstream.name not in asked else ():
             by = taken.get("*") or taken.get(pattern)
             if by is not None:
                 yield (

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from ..configuration import bind_problem, problems, without_secrets
 from ..otlp_settings import connection_of
-from ..settings import Cache, Settings
+from ..settings import Cache, Model, Settings, Variant
+from ..variants import name_of, share_of
 
 if TYPE_CHECKING:
     from .probe import Probe
@@ -32,6 +33,9 @@ def understood(settings: Settings) -> Iterator[tuple[str, str]]:
     for upstream in shown.upstreams:
         key = "its own key" if upstream.api_key else "the caller's key"
         yield "upstream", f"{upstream.name}  {upstream.base_url}  {' '.join(upstream.models)}  with {key}"
+    for alias in shown.models:
+        variants = ", ".join(_variant(one, alias) for one in alias.variants)
+        yield "alias", f"{alias.name}  {variants}  sticky by {alias.sticky}"
     embedded = shown.store.clickhouse == "embedded"
     where = (
         f"embedded, http://127.0.0.1:{shown.store.http_port or '(a free port)'}" if embedded else shown.store.clickhouse
@@ -48,6 +52,12 @@ def understood(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "metrics", f"http://{shown.metrics.host}:{shown.metrics.port}/metrics"
     for model, price in shown.prices.items():
         yield "price", f"{model}  in {price.input:g}  out {price.output:g}  USD per million tokens"
+
+
+def _variant(variant: Variant, alias: Model) -> str:
+    share = f"{name_of(variant)} {100 * share_of(variant, alias.variants):.4g}%"
+    where = f" at {variant.upstream}" if variant.upstream else ""
+    return share + (f" ({variant.model}{where})" if variant.name or where else "")
 
 
 def _cache(cache: Cache) -> str:

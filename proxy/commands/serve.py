@@ -34,6 +34,7 @@ def serve(path: Path | None, overrides: Mapping[str, object], *, insecure: bool,
         load=_loader(path, overrides, insecure),
         on_ready=lambda note: print_banner(terminal(sys.stdout), note, settings),
         console=not quiet,
+        configuration=str(path.absolute()) if path else "",
     )
     try:
         return asyncio.run(supervisor.run())

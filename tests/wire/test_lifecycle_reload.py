@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,34 @@ async def test_a_malformed_configuration_changes_nothing(tmp_path: Path) -> None
         assert house.fetch("/") == before
         assert "prot" in house.log.splitlines()[-1]
         assert "Traceback" not in house.log
+
+
+async def test_the_note_says_what_is_in_use_and_what_was_refused(tmp_path: Path) -> None:
+    with Supervised(tmp_path) as house:
+        first = house.note
+        assert first.loaded == first.started
+        began = time.time()
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: (note := house.serving()) and note.loaded >= began, "the new configuration in the note")
+        house.settings_path.write_text('{"server": {"prot": 1}}')
+        again = time.time()
+        kill(house.pid, signal.SIGHUP)
+        note = until(lambda: (note := house.serving()) and note.refused >= again and note, "the refusal in the note")
+        assert "prot" in note.refusal
+        assert began <= note.loaded < again
+
+
+async def test_a_reload_that_is_asked_for_during_another_comes_after_it(tmp_path: Path) -> None:
+    with Supervised(tmp_path, concurrent_max=1) as house:
+        until(lambda: len(house.children()) == 3, "a worker, the dispatcher and the recorder")
+        house.configure(concurrent_max=2, header_bytes_max=14)  # its worker waits for a sign
+        kill(house.pid, signal.SIGHUP)
+        until(lambda: len(house.children()) == 4, "the new worker")
+        house.configure(concurrent_max=3)
+        kill(house.pid, signal.SIGHUP)
+        (house.data_dir / "go").touch()
+        until(lambda: (found := house.fetch("/")) and found[1] == 3, "a worker of the last configuration")
+        assert house.log.count("loaded anew") >= 1
 
 
 async def test_workers_that_cannot_serve_by_the_new_configuration_do_not_replace_the_old(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ REFUSED = [
     ('[batch]\nwebhook_hosts = ["http://h"]', "batch.webhook_hosts[0]: write a host alone"),
     ("[batch]\npoll_s = 60\npoll_max_s = 30", "batch.poll_max_s: must not be less than batch.poll_s"),
     ("[[batch.rules]]\nmodels = []", "batch.rules[0]: fits nothing"),
-    ("[[models]]", "models: this version has no such section."),
+    ("[[models]]", "models[0].name: is missing"),
     (UPSTREAM + 'api_kye = "x"', "upstreams[0].api_kye: unknown key. Did you mean api_key?"),
     ('[[upstreams]]\nname = "a"', "upstreams[0].base_url: is missing"),
     ('[upstreams]\nname = "a"', "upstreams: must be a list in brackets, not a table. Write [[upstreams]] above each"),

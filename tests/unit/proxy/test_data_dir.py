@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.data_dir import DataDir, DataDirUnusable, Serving, serving
+from proxy.data_dir import DataDir, DataDirUnusable, Serving, is_served_by, serving
 
 NOTE = Serving(pid=os.getpid(), host="0.0.0.0", port=4100, store_url="", metrics_port=0, started=1.5)
 
@@ -48,6 +48,15 @@ def test_a_killed_holder_leaves_a_note_that_does_not_count(tmp_path: Path) -> No
     held = DataDir.claim(tmp_path)
     assert not held.unclean
     held.release()
+
+
+def test_a_process_is_known_by_the_lock_that_it_holds(tmp_path: Path) -> None:
+    held = DataDir.claim(tmp_path)
+    assert is_served_by(tmp_path, os.getpid())
+    assert not is_served_by(tmp_path, os.getppid())
+    assert not is_served_by(tmp_path, 2**22 + 1)  # beyond what a pid can be
+    held.release()
+    assert not is_served_by(tmp_path, os.getpid())
 
 
 def test_a_directory_that_cannot_be_is_one_line(tmp_path: Path) -> None:
