@@ -50,6 +50,8 @@ class Call:
     cache: str
     way: str = ""
     """deferred, held, batch, ...: how else it was answered than at once."""
+    variant: str = ""
+    """That answered for an alias."""
 
     @property
     def has_usage(self) -> bool:
@@ -78,6 +80,7 @@ def call_of(record: CallRecord) -> Call:
         error=record.error_type,
         cache=record.cache_status,
         way=_way(record),
+        variant=record.variant,
     )
 
 
@@ -119,8 +122,12 @@ def note(call: Call) -> tuple[str, str]:
     if has_failed(call.status, call.outcome):
         return printable(reason(call.status, call.outcome, call.error)), "red"
     if call.outcome != "answered":
-        return printable(call.way or call.outcome), "cyan" if call.outcome == "cached" else "yellow"
-    return printable(call.way or call.cache), "dim cyan"
+        return _said(call.variant, call.way or call.outcome), "cyan" if call.outcome == "cached" else "yellow"
+    return _said(call.variant, call.way or call.cache), "dim cyan"
+
+
+def _said(*words: str) -> str:
+    return printable(" ".join(filter(None, words)))
 
 
 def model_width(columns: int | None, others: int = LINE_WIDTH - MODEL_WIDTH) -> int:

@@ -14,6 +14,7 @@ import typer
 
 from .commands.batch_app import app as batch_app
 from .commands.dataset_app import app as dataset_app
+from .commands.evaluate import evaluate
 from .commands.failure import CommandFailed
 from .commands.finetune_app import app as finetune_app
 from .commands.options import (
@@ -42,6 +43,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(batch_app, name="batch")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(finetune_app, name="finetune")
+app.command()(evaluate)
 advise_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say what recorded traffic could cost.")
 app.add_typer(advise_app, name="advise")
 
@@ -50,6 +52,8 @@ StatusOption = Annotated[str, typer.Option(help="An HTTP status such as 429, or 
 UserOption = Annotated[str, typer.Option(help="The user that the caller named.")]
 SessionOption = Annotated[str, typer.Option(help="The session (conversation) that the caller named.")]
 KeyOption = Annotated[str, typer.Option(help="The id of a proxy key: the first digits of its hash.")]
+AliasOption = Annotated[str, typer.Option(help="The alias that was asked for.")]
+VariantOption = Annotated[str, typer.Option(help="The variant that answered for an alias.")]
 TagOption = Annotated[str, typer.Option(help="NAME=VALUE, or NAME for any value.")]
 ErrorsOption = Annotated[bool, typer.Option("--errors", help="Only calls that failed.")]
 
@@ -126,6 +130,8 @@ def tail(
     user: UserOption = "",
     session: SessionOption = "",
     key: KeyOption = "",
+    alias: AliasOption = "",
+    variant: VariantOption = "",
     tag: TagOption = "",
     errors: ErrorsOption = False,
     since: Annotated[str, typer.Option(help="Begin so long ago.")] = "0s",
@@ -139,7 +145,17 @@ def tail(
     from .commands.filters import Filters, parse_since
     from .commands.requests import call_of_row
 
-    filters = Filters(model=model, status=status, user=user, session=session, key=key, tag=tag, errors=errors)
+    filters = Filters(
+        model=model,
+        status=status,
+        user=user,
+        session=session,
+        key=key,
+        alias=alias,
+        variant=variant,
+        tag=tag,
+        errors=errors,
+    )
     begin = parse_since(since, datetime.now(UTC)).timestamp()
     follower = command.Follower(_query(config, data_dir), filters, begin)
     console = stdout_console()
@@ -164,6 +180,8 @@ def requests(
     user: UserOption = "",
     session: SessionOption = "",
     key: KeyOption = "",
+    alias: AliasOption = "",
+    variant: VariantOption = "",
     tag: TagOption = "",
     errors: ErrorsOption = False,
     since: Annotated[str, typer.Option(help="30m, 24h, 7d, or a date.")] = "7d",
@@ -183,6 +201,8 @@ def requests(
         user=user,
         session=session,
         key=key,
+        alias=alias,
+        variant=variant,
         tag=tag,
         errors=errors,
     )
@@ -219,8 +239,8 @@ def stats(
     by: Annotated[
         str,
         typer.Option(
-            help="model, key, user, session, upstream, provider, endpoint, outcome, error, prompt, hour, day or "
-            "tag:NAME.",
+            help="model, key, user, session, upstream, provider, endpoint, outcome, error, prompt, alias, variant, "
+            "hour, day or tag:NAME.",
             show_default="model; with --savings all calls",
         ),
     ] = "",
@@ -228,6 +248,7 @@ def stats(
     model: ModelOption = "",
     user: UserOption = "",
     key: KeyOption = "",
+    alias: AliasOption = "",
     limit: LimitOption = 50,
     saved: Annotated[bool, typer.Option("--savings", help="What was not paid, by strategy.")] = False,
     plot: Annotated[bool | None, typer.Option("--plot/--no-plot", help="Bars; by default on a terminal.")] = None,
@@ -238,7 +259,7 @@ def stats(
     from .commands import stats as command
     from .commands.filters import Filters, parse_since
 
-    filters = Filters(since=parse_since(since, datetime.now(UTC)), model=model, user=user, key=key)
+    filters = Filters(since=parse_since(since, datetime.now(UTC)), model=model, user=user, key=key, alias=alias)
     by = by or ("" if saved else "model")
     if by:
         command.expression(by)  # what is not known is said before anybody looks for a store

@@ -45,6 +45,8 @@ class Filters:
     user: str = ""
     session: str = ""
     key: str = ""
+    alias: str = ""
+    variant: str = ""
     tag: str = ""
     """`name=value`, or a name alone."""
     errors: bool = False
@@ -64,7 +66,10 @@ class Filters:
         if self.model:
             terms.append("model LIKE {model:String}")
             values["model"] = _like(self.model)
-        for column, value in (("user", self.user), ("session", self.session), ("key_id", self.key)):
+        for column, value in (
+            *(("user", self.user), ("session", self.session), ("key_id", self.key)),
+            *(("alias", self.alias), ("variant", self.variant)),
+        ):
             if value:
                 terms.append(f"{column} = {{{column}:String}}")
                 values[column] = value

@@ -30,6 +30,8 @@ GROUPS = {
     "outcome": "outcome",
     "error": "error_type",
     "prompt": "prompt_name",
+    "alias": "alias",
+    "variant": "if(alias = '', variant, concat(alias, ' ', variant))",
     "hour": "toUnixTimestamp(toStartOfHour(timestamp))",
     "day": "toUnixTimestamp(toStartOfDay(timestamp))",
 }

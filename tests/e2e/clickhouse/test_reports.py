@@ -11,9 +11,10 @@ from clickhouse_connect.driver.client import Client
 
 from exporters.clickhouse.sink import ClickHouseSink
 from exporters.sink import Batch
-from proxy.commands import savings, stats
+from proxy.commands import requests, savings, stats
 from proxy.commands.filters import Filters
 from proxy.commands.store import Query
+from tests.e2e.clickhouse.spans_in import fresh_record
 from tests.e2e.clickhouse.test_savings import BOUGHT, call, mixed
 
 
@@ -33,6 +34,30 @@ def mine(sink: ClickHouseSink) -> Filters:
     others[1].savings = {}
     sink.write(Batch(f"report-{key}", [*mixed(key), *others]))
     return Filters(key=key)
+
+
+def test_variants_are_compared_and_found(sink: ClickHouseSink, query: Query) -> None:
+    key = secrets.token_hex(6)
+    bots = [fresh_record(key_id=key, alias="bot", variant=name) for name in ("base", "base", "tuned")]
+    sink.write(Batch(f"variants-{key}", [*bots, fresh_record(key_id=key, alias="", variant="")]))
+    rows = {row["variant"]: row["calls"] for row in stats.select(query, "variant", Filters(key=key), 50)}
+    assert rows == {"bot base": 2, "bot tuned": 1, "-": 1}
+    found = requests.select(query, Filters(key=key, alias="bot", variant="tuned"), 10)
+    assert [(row["alias"], row["variant"]) for row in found] == [("bot", "tuned")]
+    assert requests.call_of_row(found[0]).variant == "tuned"
+
+
+def test_a_store_from_before_variants_is_read(client: Client, query: Query, sink: ClickHouseSink) -> None:
+    key = secrets.token_hex(6)
+    sink.write(Batch(f"old-{key}", [fresh_record(key_id=key)]))
+    client.command("CREATE OR REPLACE VIEW older AS SELECT * EXCEPT (alias, variant) FROM generations")
+
+    def older(sql: str, values: Mapping[str, object]) -> Sequence[dict[str, Any]]:
+        return query(sql.replace("FROM generations", "FROM older"), values)
+
+    (row,) = requests.select(older, Filters(key=key), 10)
+    assert "variant" not in row
+    assert requests.call_of_row(row).variant == ""
 
 
 def test_hit_ratios_of_both_caches(query: Query, mine: Filters) -> None:

@@ -106,6 +106,8 @@ def test_a_failure_says_what_it_was() -> None:
         ({"outcome": "cached", **METERED}, "  cached"),
         ({"outcome": "cut", "error_type": "upstream_cut", **METERED}, "  upstream_cut"),
         ({"cache_status": "miss", **METERED}, "  miss"),
+        ({"cache_status": "miss", "variant": "tuned", **METERED}, "  tuned miss"),
+        ({"outcome": "cached", "variant": "tuned", **METERED}, "  tuned cached"),
     ],
 )
 def test_the_note_at_the_end(given: dict[str, Any], end: str) -> None:

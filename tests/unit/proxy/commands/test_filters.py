@@ -39,6 +39,12 @@ def test_no_filter_selects_everything() -> None:
     assert Filters().where() == ("1", {})
 
 
+def test_an_alias_and_its_variant() -> None:
+    where, values = Filters(alias="bot", variant="tuned").where()
+    assert where == "1 AND alias = {alias:String} AND variant = {variant:String}"
+    assert values == {"alias": "bot", "variant": "tuned"}
+
+
 def test_all_filters_at_once() -> None:
     where, values = Filters(
         since=NOW, model="gpt*_1", status="4xx", user="u", session="s", key="k", tag="a=b=c", errors=True
