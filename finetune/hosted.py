@@ -108,6 +108,7 @@ def go_on(
             if again and hosted.job.status in ("failed", "cancelled"):
                 hosted.ended_jobs.append(hosted.job.id)
                 hosted.job = Job(attempt=hosted.job.attempt + 1)
+                run.log.unlink(missing_ok=True)
             for role in hosted.files if not hosted.job.id else ():
                 _upload(state, role, provider, shown)
             _create(run, state, provider, shown)
@@ -263,10 +264,10 @@ def _note(run: Run, state: State, log: results.Log) -> None:
 def _draw(run: Run, shown: Shown) -> None:
     """The loss as a picture, and the model card."""
     try:
-        from .card import card
+        from .card import write_card
         from .curves import draw, read_log
 
-        run.card.write_text(card(run.file))
+        write_card(run)
         draw(read_log(run.log), run.plot, f"{run.name}: loss")
     except ModuleNotFoundError as error:
         shown.say(f"{error.name} is not installed, so the loss is not drawn: pip install 'penstock[train]'")

@@ -10,7 +10,7 @@ import msgspec
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
     """Every wait and its limit."""
 
-    poll_s: float = 2.0
+    poll_s: float = 1.0
     """Between two looks at a job where something happens."""
     poll_max_s: float = 30.0
     """Where nothing does, and between two tries of what failed."""

@@ -3,58 +3,47 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
 from .dataset_run import ROOT, NameArgument, RootOption, folder_of
 from .failure import CommandFailed
+from .finetune_hosted_options import (
+    AgainOption,
+    BaseUrlOption,
+    BatchSizeOption,
+    BetaOption,
+    DeleteOption,
+    DetachOption,
+    DpoOption,
+    DryRunOption,
+    EntityOption,
+    EpochsOption,
+    ForceOption,
+    KeyOption,
+    MaxUsdOption,
+    ModelOption,
+    NewRunOption,
+    NoValidationOption,
+    PriceOption,
+    ProjectOption,
+    RateOption,
+    SeedOption,
+    SuffixOption,
+    WandbNameOption,
+    YesOption,
+)
+from .finetune_hosted_provider import asked_at, counter_of, rate_of
 from .finetune_run import RUNS, RunArgument, RunsOption, told
-from .options import ConfigOption, DataDirOption, JsonOption, config_path, print_json, stdout_console
+from .options import ConfigOption, DataDirOption, JsonOption, print_json, stdout_console
 
 if TYPE_CHECKING:
     from finetune.hosted import Plan
-    from finetune.hosting.pricing import Rate
-    from finetune.hosting.provider import Provider
     from finetune.run import Run
-
-OPENAI: Final = "https://api.openai.com/v1"
-
-ModelOption = Annotated[str, typer.Option("--model", help="The model to train, as the provider calls it.")]
-NewRunOption = Annotated[str, typer.Option("--run", help="The name of the run.", show_default="NAME-MODEL")]
-DpoOption = Annotated[bool, typer.Option("--dpo", help="Train on the dataset's preference pairs.")]
-EpochsOption = Annotated[int | None, typer.Option("--epochs", min=1, max=50, help="The provider chooses if not said.")]
-BatchSizeOption = Annotated[int | None, typer.Option("--batch-size", min=1, max=256, help="Likewise.")]
-RateOption = Annotated[
-    float | None, typer.Option("--learning-rate-multiplier", min=0.0001, max=10_000, help="Likewise.")
-]
-BetaOption = Annotated[float | None, typer.Option("--beta", min=0, max=2, help="Of --dpo: likewise.")]
-SuffixOption = Annotated[str, typer.Option("--suffix", help="Becomes part of the model's name.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="The provider makes one if not said.")]
-NoValidationOption = Annotated[bool, typer.Option("--no-validation", help="Do not send the validation split.")]
-ProjectOption = Annotated[str, typer.Option("--wandb-project", help="Have the provider tell Weights & Biases.")]
-EntityOption = Annotated[str, typer.Option("--wandb-entity", help="Whose project it is there.")]
-WandbNameOption = Annotated[str, typer.Option("--wandb-name", help="What the run is called there.")]
-BaseUrlOption = Annotated[
-    str, typer.Option("--base-url", help="Any API like OpenAI's.", show_default="OPENAI_BASE_URL, else OpenAI")
-]
-KeyOption = Annotated[
-    str, typer.Option("--api-key", help="As env:NAME or file:PATH.", show_default="env:OPENAI_API_KEY")
-]
-PriceOption = Annotated[float | None, typer.Option("--price", min=0, help="USD per million tokens of training.")]
-MaxUsdOption = Annotated[float | None, typer.Option("--max-usd", min=0, help="Refuse what is expected to cost more.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Train a model that will soon be gone, or is not known.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and say the price; send nothing.")]
-AgainOption = Annotated[bool, typer.Option("--again", help="Another job after one that failed or was cancelled.")]
-DetachOption = Annotated[bool, typer.Option("--detach", help="Leave when there is a job.")]
-DeleteOption = Annotated[
-    bool, typer.Option("--delete-files", help="Remove the uploaded files when the model is there.")
-]
 
 
 def openai(
@@ -115,11 +104,11 @@ def openai(
             wandb_name=wandb_name,
         )
         found = None if dry_run else hosted.existing(options, runs)
-        with _provider(found, base_url, api_key) as provider:
-            if found is None or again:
+        with asked_at(found, base_url, api_key) as provider:
+            if found is None or (again and found.file.state in ("failed", "cancelled")):
                 with shown_on_stderr() as shown:
-                    rate = _rate(model, provider.host, price)
-                    count = _counter(config, data_dir, model)
+                    rate = rate_of(model, provider.host, price)
+                    count = counter_of(config, data_dir, model)
                     now = datetime.now(UTC)
                     wanted = hosted.plan(options, provider, shown, count=count, rate=rate, today=now.date())
                 if dry_run:
@@ -146,7 +135,7 @@ def watch(
         from .finetune_hosted_view import shown_on_stderr
 
         run = _run(name, runs)
-        with _provider(run, base_url, api_key) as provider, _kept(run), shown_on_stderr(provider) as shown:
+        with asked_at(run, base_url, api_key) as provider, _kept(run), shown_on_stderr(provider) as shown:
             hosted.watch(run, provider, shown)
     _print_run(run, as_json=as_json)
 
@@ -166,7 +155,7 @@ def status(
         from .finetune_hosted_view import document, print_status
 
         run = _run(name, runs)
-        with _provider(run, base_url, api_key) as provider:
+        with asked_at(run, base_url, api_key) as provider:
             state = hosted.refresh(run, provider, Silent())
     if as_json:
         print_json(document(run, state))
@@ -188,7 +177,7 @@ def checkpoints(
         from .finetune_hosted_view import checkpoint_documents, print_checkpoints
 
         run = _run(name, runs)
-        with _provider(run, base_url, api_key) as provider:
+        with asked_at(run, base_url, api_key) as provider:
             found = checkpoint_documents(provider.checkpoints(hosted.job_of(run).id))
     if as_json:
         print_json(found)
@@ -219,7 +208,7 @@ def delete_files(
         from finetune import hosted
 
         run = _run(name, runs)
-        with _provider(run, base_url, api_key) as provider:
+        with asked_at(run, base_url, api_key) as provider:
             count = hosted.delete_files(run, provider)
     typer.echo(f"{count} {'file' if count == 1 else 'files'} deleted.")
 
@@ -231,7 +220,7 @@ def _change(name: str, runs: Path, base_url: str, api_key: str, what: Literal["c
 
         run = _run(name, runs)
         job = hosted.job_of(run)
-        with _provider(run, base_url, api_key) as provider:
+        with asked_at(run, base_url, api_key) as provider:
             change = {"cancel": provider.cancel, "pause": provider.pause, "resume": provider.resume}[what]
             change(job.id)
             state = hosted.refresh(run, provider, Silent())
@@ -242,58 +231,6 @@ def _run(name: str, runs: Path) -> Run:
     from finetune.run import Run, folder_of
 
     return Run.open(folder_of(name, runs))
-
-
-@contextlib.contextmanager
-def _provider(run: Run | None, base_url: str, api_key: str) -> Iterator[Provider]:
-    """Where a run is, unless somebody says otherwise. Raises `CommandFailed`: there is no key."""
-    from finetune.hosting.pace import Pace
-    from finetune.hosting.provider import Provider
-    from finetune.hosting.state import State
-
-    before = State.open(run.folder).hosted if run is not None else None
-    address = base_url or (before.base_url if before else "") or os.environ.get("OPENAI_BASE_URL", "") or OPENAI
-    key = _key(api_key or (before.api_key if before else ""), address)
-    provider = Provider(address, key, Pace(), note=lambda line: typer.echo(line, err=True))
-    try:
-        yield provider
-    finally:
-        provider.close()
-
-
-def _key(reference: str, address: str) -> str:
-    """A proxy that has upstream keys of its own needs none. Raises `CommandFailed`."""
-    from ..credentials import SecretMissing, resolve_secret
-
-    if not reference and not os.environ.get("OPENAI_API_KEY") and address != OPENAI:
-        return "none"
-    try:
-        return resolve_secret(reference or "env:OPENAI_API_KEY", os.environ)
-    except SecretMissing as error:
-        raise CommandFailed(f"--api-key: {error}") from error
-
-
-def _rate(model: str, host: str, said: float | None) -> Rate | None:
-    """What a million tokens cost there; None where nobody knows."""
-    from exporters.datasets.training_prices import PRICES
-    from finetune.hosting.eligibility import base_of, is_openai
-    from finetune.hosting.pricing import Rate
-
-    if said is not None:
-        return Rate(usd_a_million=said, as_of="")
-    known = (one for one in PRICES if one.provider == "OpenAI" and one.model == base_of(model))
-    listed = next(known, None) if is_openai(model, host) else None
-    return None if listed is None else Rate(usd_a_million=listed.usd_a_million, as_of=listed.as_of)
-
-
-def _counter(config: Path | None, data_dir: str | None, model: str) -> Any:
-    import functools
-
-    from ..metering.tokenizer import Tokenizer
-    from .store import settings_of
-
-    settings = settings_of(config_path(config), data_dir)
-    return functools.partial(Tokenizer(Path(settings.server.data_dir, "tokenizer")).count, model)
 
 
 def _agree(wanted: Plan, *, max_usd: float | None, force: bool, yes: bool) -> None:

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from finetune.hosting.state import State
     from finetune.run import Run
 
-_EVENTS_SHOWN = ("warn", "error")
-
 
 class _Lines:
     """Where nobody looks: a line for each thing that happened, and none for progress."""

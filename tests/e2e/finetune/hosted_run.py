@@ -18,6 +18,12 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import matplotlib.backends.backend_agg
+import matplotlib.figure
+import openai.resources.files
+import openai.resources.fine_tuning.jobs
+import openai.resources.models
+
 from finetune import hosted
 from finetune.errors import FinetuneError
 from finetune.hosting.pace import Pace, Silent
@@ -25,6 +31,13 @@ from finetune.hosting.pricing import Rate
 from finetune.hosting.provider import Provider
 from finetune.run import Run
 
+IMPORTED = (
+    matplotlib.backends.backend_agg,
+    openai.resources.files,
+    openai.resources.fine_tuning,
+    openai.resources.models,
+)
+"""What is otherwise imported when it is first needed, by each process anew."""
 TODAY = date(2026, 11, 23)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PACE = Pace(poll_s=0.005, poll_max_s=0.02, timeout_s=5.0, start_patience_s=1.0, patience_s=5.0, settle_s=0.1)

@@ -1,0 +1,313 @@
+"""A training at a provider from its files to its model, and every way in which it goes wrong: one line, and go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetune import hosted
+from finetune.errors import FinetuneError
+from finetune.hosting.pace import Silent
+from finetune.hosting.provider import Provider
+from finetune.hosting.state import State
+from finetune.run import Run, runs
+from tests.e2e.finetune.hosted_run import NOW, PACE, RUN, TODAY, options, train, write_dataset
+from tests.finetune_provider import FinetuneProvider
+
+JOBS = "POST /v1/fine_tuning/jobs"
+FILES = "POST /v1/files"
+
+
+@pytest.fixture
+def provider() -> Iterator[FinetuneProvider]:
+    with FinetuneProvider() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "dataset")
+
+
+def fails(folder: Path, provider: FinetuneProvider, **more: Any) -> str:
+    """The one line of what went wrong."""
+    with pytest.raises(FinetuneError) as caught:
+        train(folder, provider.base_url, **more)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def job_shown(provider: FinetuneProvider) -> dict[str, Any]:
+    (job,) = provider.jobs.values()
+    return job.shown
+
+
+def test_from_the_files_to_the_model(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(
+        tmp_path, provider.base_url, n_epochs=2, batch_size=4, learning_rate_multiplier=0.5, suffix="support", seed=7,
+        wandb_project="house", wandb_entity="us",
+    )  # fmt: skip
+    file = Run.open(run.folder).file
+    shown = job_shown(provider)
+    assert (file.state, file.method, file.base, file.seed, file.steps) == ("finished", "hosted", "trainable-1", 7, 6)
+    assert file.model == shown["fine_tuned_model"]
+    assert file.loss == {"train": 0.5, "validation": pytest.approx(4 / 6, abs=1e-4)}
+    assert file.prune == ("You are",)
+    (body,) = provider.bodies
+    asked = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 0.5}
+    assert body["method"] == {"type": "supervised", "supervised": {"hyperparameters": asked}}
+    assert (body["hyperparameters"], body["suffix"], body["seed"]) == (asked, "support", 7)
+    assert body["integrations"][0]["wandb"] == {"project": "house", "entity": "us", "tags": ["penstock"]}
+    contents = {file.id: file.content for file in provider.made()}
+    assert contents[body["training_file"]] == (tmp_path / "dataset" / "train.jsonl").read_bytes()
+    assert contents[body["validation_file"]] == (tmp_path / "dataset" / "validation.jsonl").read_bytes()
+    lines = [json.loads(line) for line in run.log.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    assert lines[-1]["epoch"] == 2.0
+    assert run.plot.read_bytes().startswith(b"\x89PNG")
+    assert file.model in run.card.read_text()
+    assert "sk-a" not in "".join(path.read_text(errors="replace") for path in run.folder.iterdir())
+
+
+def test_preferences_are_trained_on_with_dpo(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(tmp_path, provider.base_url, objective="dpo", beta=0.2)
+    (body,) = provider.bodies
+    assert body["method"] == {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0.2}}}
+    assert "hyperparameters" not in body
+    assert "validation_file" not in body, "there are no preferences in the validation split"
+    assert (run.file.objective, run.file.state) == ("dpo", "finished")
+
+
+@pytest.mark.parametrize(
+    ("refuses", "left"),
+    [
+        (["method"], {"hyperparameters"}),
+        (["hyperparameters"], {"method"}),
+        (["metadata", "method"], {"hyperparameters"}),
+    ],
+)
+def test_a_server_that_knows_fewer_fields(
+    provider: FinetuneProvider, tmp_path: Path, refuses: list[str], left: set[str]
+) -> None:
+    provider.knobs.refuses = refuses
+    assert train(tmp_path, provider.base_url, n_epochs=2).file.state == "finished"
+    assert provider.bodies[-1].keys() & {"method", "hyperparameters"} == left
+    assert job_shown(provider)["hyperparameters"]["n_epochs"] == 2
+
+
+def test_what_a_server_leaves_out_without_a_word_is_told(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.ignores = ["method", "hyperparameters"]
+    told: list[str] = []
+
+    class Told(Silent):
+        def say(self, line: str) -> None:
+            told.append(line)
+
+    there = Provider(provider.base_url, "sk-a", PACE)
+    plan = hosted.plan(options(tmp_path, n_epochs=2), there, Silent(), count=len, rate=None, today=TODAY)
+    run = hosted.begin(plan, tmp_path / "runs", there, api_key="", at=NOW)
+    hosted.go_on(run, there, Told())
+    there.close()
+    assert "The provider took n_epochs 3 instead of 2." in told
+
+
+@pytest.mark.parametrize("request_name", [FILES, JOBS])
+@pytest.mark.parametrize("fault", ["cut before", "cut after", "500 after", "429", "503", "late"])
+def test_no_fault_makes_anything_twice(
+    provider: FinetuneProvider, tmp_path: Path, request_name: str, fault: str
+) -> None:
+    provider.knobs.faults = {request_name: [fault]}
+    provider.knobs.late_s, provider.knobs.steps = 0.6, 2
+    pace = msgspec.structs.replace(PACE, timeout_s=0.3)
+    assert train(tmp_path, provider.base_url, pace).file.state == "finished"
+    assert (len(provider.made()), len(provider.jobs)) == (2, 1)
+    assert not provider.knobs.faults[request_name]
+
+
+def test_a_list_that_lags_behind_makes_nothing_twice(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.faults = {FILES: ["cut after"]}
+    provider.knobs.list_lag_s = 0.3
+    assert train(tmp_path, provider.base_url, msgspec.structs.replace(PACE, settle_s=2.0)).file.state == "finished"
+    assert len(provider.made()) == 2
+
+
+@pytest.mark.parametrize("name", ["GET /v1/fine_tuning/jobs/*", "GET /v1/fine_tuning/jobs/*/events", "GET /v1/models"])
+def test_what_is_only_looked_at_is_asked_again(provider: FinetuneProvider, tmp_path: Path, name: str) -> None:
+    provider.knobs.faults = {name: ["500", "cut before", "429", "cut after"]}
+    assert train(tmp_path, provider.base_url).file.state == "finished"
+
+
+def test_a_server_of_words_alone(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.says_metrics = provider.knobs.has_results = provider.knobs.has_models = False
+    run = train(tmp_path, provider.base_url)
+    assert (run.file.state, run.file.steps) == ("finished", 6)
+    assert run.file.loss == {"train": 0.5}
+
+
+def test_plain_results(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.encodes_results = False
+    assert train(tmp_path, provider.base_url).file.loss.keys() == {"train", "validation"}
+
+
+def test_a_wrong_key(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.keys = ["sk-right"]
+    line = fails(tmp_path, provider, api_key="sk-wrong")
+    assert "does not accept the key" in line
+    assert "sk-" not in line
+    assert runs(tmp_path / "runs") == []
+
+
+def test_a_key_that_is_taken_back_in_the_middle(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.stops_at = "running"
+    train(tmp_path, provider.base_url, detach=True)
+    provider.knobs.keys, provider.knobs.stops_at = ["sk-new"], ""
+    assert "does not accept the key" in fails(tmp_path, provider)
+    assert Run.open(tmp_path / "runs" / RUN).file.state == "interrupted"
+    assert train(tmp_path, provider.base_url, api_key="sk-new").file.state == "finished"
+    assert (len(provider.made()), len(provider.jobs)) == (2, 1)
+
+
+def test_no_quota(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.no_quota = True
+    assert "no quota left" in fails(tmp_path, provider)
+    assert len(provider.bodies) == 1, "it is not asked again"
+    provider.knobs.no_quota = False
+    assert train(tmp_path, provider.base_url).file.state == "finished"
+    assert (len(provider.made()), len(provider.jobs)) == (2, 1)
+
+
+def test_nobody_there(provider: FinetuneProvider, tmp_path: Path) -> None:
+    line = "127.0.0.1:9 does not answer (ConnectError)."
+    with pytest.raises(FinetuneError) as caught:
+        train(tmp_path, "http://127.0.0.1:9/v1", msgspec.structs.replace(PACE, start_patience_s=0.1))
+    assert str(caught.value) == line
+
+
+def test_something_else_there(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.faults = {"GET /v1/models": ["page"]}
+    assert "not as OpenAI's API does" in fails(tmp_path, provider)
+    provider.knobs.faults = {JOBS: ["page"]}
+    assert "not as OpenAI's API does" in fails(tmp_path, provider)
+    assert train(tmp_path, provider.base_url).file.state == "finished"
+    assert len(provider.jobs) == 1, "the strange answer was to a request that was done"
+
+
+def test_a_failed_job_and_another_one(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.fail_with = "The server had\nan error."
+    line = fails(tmp_path, provider)
+    assert "failed: The server had an error." in line
+    assert "--again" in line
+    assert Run.open(tmp_path / "runs" / RUN).file.state == "failed"
+    provider.knobs.fail_with = ""
+    assert "--again" in fails(tmp_path, provider)
+    assert len(provider.jobs) == 1, "not begun by the way: it costs"
+    run = train(tmp_path, provider.base_url, again=True)
+    assert (run.file.state, run.file.error) == ("finished", "")
+    assert (len(provider.made()), len(provider.jobs)) == (2, 2)
+    assert State.open(run.folder).hosted.job.attempt == 2
+    assert [line["step"] for line in map(json.loads, run.log.read_text().splitlines())] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_file_that_the_provider_does_not_like(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.stops_at = "validating_files"
+    train(tmp_path, provider.base_url, detach=True)
+    (job,) = provider.jobs.values()
+    job.lines[3]["messages"][0]["content"] = "bomb"
+    provider.knobs.stops_at = ""
+    assert "failed: Unsafe content." in fails(tmp_path, provider)
+
+
+def test_cancelled_elsewhere(provider: FinetuneProvider, tmp_path: Path) -> None:
+    train(tmp_path, provider.base_url, detach=True)
+    (job,) = provider.jobs.values()
+    job.enter("cancelled")
+    assert "was cancelled." in fails(tmp_path, provider)
+    assert Run.open(tmp_path / "runs" / RUN).file.state == "cancelled"
+
+
+def test_a_job_that_is_gone(provider: FinetuneProvider, tmp_path: Path) -> None:
+    train(tmp_path, provider.base_url, detach=True)
+    provider.jobs.clear()
+    assert "refuses (404): Could not find" in fails(tmp_path, provider)
+
+
+def test_what_the_provider_refuses(provider: FinetuneProvider, tmp_path: Path) -> None:
+    assert "n_epochs is not between 1 and 50" in fails(tmp_path, provider, n_epochs=51)
+    assert not provider.jobs
+
+
+def test_the_run_is_of_the_same_choices(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
+    train(tmp_path, provider.base_url, detach=True)
+    assert "another n_epochs" in fails(tmp_path, provider, n_epochs=2)
+    manifest = json.loads((dataset / "manifest.json").read_text())
+    (dataset / "manifest.json").write_text(json.dumps(manifest | {"labels": {"good": 1}}))
+    assert "dataset was changed" in fails(tmp_path, provider)
+
+
+def test_a_file_that_changes_before_it_is_sent(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
+    provider.knobs.faults = {FILES: ["400"]}
+    fails(tmp_path, provider)
+    with (dataset / "train.jsonl").open("a") as file:
+        file.write("{}\n")
+    assert "was changed since the run began" in fails(tmp_path, provider)
+    assert provider.made() == []
+
+
+def test_a_model_that_is_soon_gone(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.models["trainable-1"] = {"shutdown_date": "2027-01-14"}
+    there = Provider(provider.base_url, "sk-a", PACE)
+    plan = hosted.plan(options(tmp_path), there, Silent(), count=len, rate=None, today=TODAY)
+    there.close()
+    assert "stop on 2027-01-14, in 52 days. Train locally: penstock finetune lora support" in plan.objection
+    assert plan.price.usd is None
+    assert provider.made() == []
+
+
+def test_uploaded_files_are_deleted_when_it_is_wished(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(tmp_path, provider.base_url, delete=True)
+    assert provider.made() == []
+    assert len(provider.deleted) == 2
+    assert provider.made("fine-tune-results"), "only what was uploaded"
+    there = Provider(provider.base_url, "sk-a", PACE)
+    assert hosted.delete_files(run, there) == 0
+    there.close()
+
+
+def test_files_are_not_deleted_while_they_are_needed(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(tmp_path, provider.base_url, detach=True)
+    there = Provider(provider.base_url, "sk-a", PACE)
+    with pytest.raises(FinetuneError, match="needs its files"):
+        hosted.delete_files(run, there)
+    hosted.watch(run, there, Silent())
+    assert hosted.delete_files(run, there) == 2
+    there.close()
+
+
+def test_two_processes_do_not_work_on_one_run(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(tmp_path, provider.base_url, detach=True)
+    with run.held():
+        assert "Another process works on the run" in fails(tmp_path, provider)
+        there = Provider(provider.base_url, "sk-a", PACE)
+        assert hosted.refresh(run, there, Silent()).hosted.job.status == "queued"
+        there.close()
+
+
+def test_what_is_known_is_looked_up(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(tmp_path, provider.base_url, detach=True)
+    there = Provider(provider.base_url, "sk-a", PACE)
+    for status in ("queued", "running"):
+        assert hosted.refresh(run, there, Silent()).hosted.job.status == status
+    there.pause(hosted.job_of(run).id)
+    assert hosted.refresh(run, there, Silent()).hosted.job.status == "paused"
+    there.resume(hosted.job_of(run).id)
+    assert hosted.refresh(run, there, Silent()).hosted.job.steps == 2
+    assert [one.step_number for one in there.checkpoints(hosted.job_of(run).id)] == [2]
+    there.cancel(hosted.job_of(run).id)
+    assert hosted.refresh(run, there, Silent()).hosted.job.status == "cancelled"
+    assert Run.open(run.folder).file.state == "cancelled"
+    there.close()
