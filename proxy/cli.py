@@ -26,6 +26,7 @@ from .commands.options import (
     print_json,
     stdout_console,
 )
+from .commands.promote import promote
 from .configuration import ConfigurationError
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.add_typer(cache_app, name="cache")
 app.add_typer(batch_app, name="batch")
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(finetune_app, name="finetune")
+app.command()(promote)
 app.command()(evaluate)
 advise_app = typer.Typer(no_args_is_help=True, add_completion=False, help="Say what recorded traffic could cost.")
 app.add_typer(advise_app, name="advise")

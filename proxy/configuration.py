@@ -33,7 +33,9 @@ __all__ = [
     "guess_provider",
     "load",
     "problems",
+    "read_text",
     "resolve_secret",
+    "understand",
     "without_secrets",
 ]
 
@@ -69,12 +71,7 @@ def load(
     for dotted, value in overrides.items():
         if value is not None:
             _set(document, dotted, value, source)
-    try:
-        settings = msgspec.convert(document, Settings)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError([f"{source}: {explain(document, error)}"]) from error
-    if wrong := faults(settings):
-        raise ConfigurationError([f"{source}: {line}" for line in wrong])
+    settings = _converted(document, source)
     secrets = _Secrets(environ, path.parent if path else Path())
     if with_redis and only_store:
         address = _address("cache.redis", settings.cache.redis, secrets)
@@ -84,17 +81,45 @@ def load(
     return _resolve(settings, secrets, source, only_store=only_store)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def understand(text: str, source: str) -> Settings:
+    """The settings that `text` says, with secrets as the references that they are. `source` is what errors name it by.
+
+    Raises `ConfigurationError`.
+    """
+    return _converted(_parsed(text, source), source)
+
+
+def _converted(document: dict[str, Any], source: str) -> Settings:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        settings = msgspec.convert(document, Settings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError([f"{source}: {explain(document, error)}"]) from error
+    if wrong := faults(settings):
+        raise ConfigurationError([f"{source}: {line}" for line in wrong])
+    return settings
+
+
+def _parsed(text: str, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError([f"{source}: is not valid TOML: {error}"]) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return _parsed(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """Of a configuration. Raises `ConfigurationError`."""
+    try:
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigurationError([f"{path}: there is no such file"]) from error
     except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigurationError([f"{path}: is not UTF-8 text (at byte {error.start})"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError([f"{path}: is not valid TOML: {error}"]) from error
 
 
 def _set(document: dict[str, Any], dotted: str, value: object, source: str) -> None:
