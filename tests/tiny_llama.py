@@ -8,6 +8,7 @@ It knows nothing and learns fast: a step of training takes some milliseconds.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,55 @@ def build(folder: Path, *, template: str = PLAIN, seed: int = 0) -> Path:
     model(seed).save_pretrained(folder)
     tokenizer(template).save_pretrained(folder)
     return folder
+
+
+def build_gguf(file: Path, *, template: str = PLAIN, seed: int = 0) -> Path:
+    """The same model as a GGUF, as llama.cpp's converter writes it. Gives the file back."""
+    import gguf
+    import numpy as np
+
+    made, words = model(seed), tokenizer(template)
+    config, kinds = made.config, gguf.TokenType
+    backend = words.backend_tokenizer
+    ids = sorted(words.get_vocab().items(), key=lambda item: item[1])
+    writer = gguf.GGUFWriter(str(file), "llama")
+    writer.add_name("tiny")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_dimension_count(config.hidden_size // config.num_attention_heads)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list([token for token, _ in ids])
+    writer.add_token_types([kinds.CONTROL if token.startswith("<|") else kinds.NORMAL for token, _ in ids])
+    writer.add_token_merges([" ".join(merge) for merge in _merges(backend)])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_pad_token_id(0)
+    writer.add_add_bos_token(False)
+    if template:
+        writer.add_chat_template(template)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, tensor in made.state_dict().items():
+        if name == "lm_head.weight":  # tied
+            continue
+        data = tensor.numpy().astype(np.float32)
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(name.split(".")[-2])
+        if heads:  # llama.cpp turns neighbours, transformers halves
+            data = data.reshape(heads, 2, data.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(data.shape)
+        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), np.ascontiguousarray(data))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def _merges(backend: Any) -> list[list[str]]:
+    merges: list[list[str]] = json.loads(backend.to_str())["model"]["merges"]
+    return merges

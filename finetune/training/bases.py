@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..errors import FinetuneError
+from .failing import lacks_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -135,7 +136,9 @@ def load_model(base: Base, *, dtype: Any, device: Any, quantise: bool = False) -
             plain = load_model(base, dtype=dtype, device="cpu")
             plain.save_pretrained(aside)
             del plain
-            return load_model(Base(base.source, "folder", Path(aside)), dtype=dtype, device=device, quantise=True)
+            model = load_model(Base(base.source, "folder", Path(aside)), dtype=dtype, device=device, quantise=True)
+        model.config._name_or_path = model.name_or_path = ""
+        return model
     kwargs: dict[str, Any] = {"dtype": dtype, "local_files_only": True, **_how(base)}
     if quantise:
         from transformers import BitsAndBytesConfig
@@ -149,13 +152,16 @@ def load_model(base: Base, *, dtype: Any, device: Any, quantise: bool = False) -
         )
     try:
         model = AutoModelForCausalLM.from_pretrained(*_where(base), **kwargs)
-    except (ValueError, KeyError, OSError, ImportError, AttributeError) as error:
+    except Exception as error:  # whatever a damaged or unknown model makes libraries raise
+        if lacks_memory(error):
+            raise
         raise FinetuneError(f"{base.source} cannot be trained: {_line(error)}") from error
     if base.kind == "gguf":  # it is no longer quantised: it may be saved as it is
         model.hf_quantizer = None
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
-    model.config._name_or_path = model.name_or_path = base.source  # what the adapter says that it belongs to
+        # peft looks for a config.json at the name, and asks the hub where it finds none.
+        model.config._name_or_path = model.name_or_path = ""
     return model if quantise else model.to(device)
 
 

@@ -16,21 +16,26 @@ class Exhausted(FinetuneError):
 @contextmanager
 def one_line(options: LoraOptions) -> Iterator[None]:
     """Raises `FinetuneError` in place of what PyTorch raises without memory, and of a full or failing disk."""
-    import torch
-
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise Exhausted(_try(options)) from error
-    except OSError as error:
-        raise FinetuneError(
-            f"{error.filename or 'A file'} cannot be written or read: {error.strerror or error}"
-        ) from error
-    except RuntimeError as error:
-        # The CPU's allocator has no class of its own.
-        if not any(text in str(error) for text in ("not enough memory", "out of memory", "can't allocate memory")):
+    except (RuntimeError, MemoryError) as error:
+        if not lacks_memory(error):
             raise
         raise Exhausted(_try(options)) from error
+    except OSError as error:
+        what = f"{error.filename or 'A file'} cannot be written or read"
+        raise FinetuneError(f"{what}: {error.strerror or error}.") from error
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """PyTorch's allocator for CPUs has no error of its own: it is known by its words."""
+    import torch
+
+    said = str(error).lower()
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError)
+        and any(text in said for text in ("not enough memory", "out of memory", "can't allocate memory"))
+    )
 
 
 def _try(options: LoraOptions) -> str:

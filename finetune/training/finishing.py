@@ -45,7 +45,8 @@ def compare(model: Any, examples: Sequence[Example], options: LoraOptions, watch
 
 def save(run: Run, model: Any, tokenizer: Any, base: Base, options: LoraOptions, machine: Machine) -> None:
     """The adapter with its tokenizer, and whatever else was asked for. Raises `FinetuneError`."""
-    model.save_pretrained(run.adapter)
+    model.peft_config["default"].base_model_name_or_path = base.source
+    model.save_pretrained(run.adapter, save_embedding_layers=False)
     tokenizer.save_pretrained(run.adapter)
     (run.adapter / "README.md").unlink(missing_ok=True)  # peft's is a form to fill in; the run's card says it all
     if options.gguf:

@@ -45,11 +45,16 @@ class Template:
         self._end = str(tokenizer.eos_token or "")
         self._marked: str | None = None
         self._arguments_as_text = False
+        self._begin = ""
+        """What a template ends with for a model to answer, where trl's marks are taken."""
         self.how: Literal["marks", "trl", "prefixes"] = "prefixes"
         if has_generation_markers(self._written):
             self._marked, self.how = self._written, "marks"
         elif known := _known(tokenizer):
             self._marked, self.how = known, "trl"
+            turn = [{"role": "user", "content": "x"}]
+            before = self._write(self._written, turn, ())[0]
+            self._begin = self.asked(turn).removeprefix(before)
 
     def render(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> Rendered:
         """Raises `FinetuneError`: the template cannot say this, or not in a way in which answers are found."""
@@ -60,7 +65,7 @@ class Template:
             # prefixes of the model's own are the truth then.
             own = text if self.how == "marks" else self._write(self._written, messages, tools)[0]
             if len(found) == answers and own == text:
-                return Rendered(text, [(start, end) for start, end in found])
+                return Rendered(text, [self._tightened(text, *span) for span in found])
         return self._by_prefixes(messages, tools)
 
     def asked(self, messages: Sequence[Message], tools: Sequence[dict[str, Any]] = ()) -> str:
@@ -84,6 +89,15 @@ class Template:
             start = shared(self.asked(messages[:at], tools), upto)
             spans.append((start, self._ended(whole, start, len(upto))))
         return Rendered(whole, spans)
+
+    def _tightened(self, text: str, start: int, end: int) -> Span:
+        """A mark of the template's own as it is. One of trl's from where a model begins (the newline that ends the
+        role is asked, not answered) to its end token."""
+        if self.how == "marks":
+            return start, end
+        asked = len(self._begin)
+        begins = text.find(self._begin, max(start - asked, 0), start + asked) if asked else -1
+        return begins + asked if begins >= 0 else start, self._ended(text, start, end)
 
     def _ended(self, whole: str, start: int, end: int) -> int:
         """Without the blanks that separate it from the next turn: a model stops at its end token."""
