@@ -130,7 +130,7 @@ def _choose(options: Options, scanned: Sequence[Scanned], parts: Path, progress:
 
     def clusters(here: NDArray[np.int64]) -> NDArray[np.int64]:
         progress.phase("finding near duplicates", len(here))
-        signatures = _Signatures(files)
+        signatures = _Signatures(files, rows)
         found: NDArray[np.int64] = near.clusters(signatures.of, here, options.deduplicate.near, progress)
         return found
 
@@ -140,18 +140,21 @@ def _choose(options: Options, scanned: Sequence[Scanned], parts: Path, progress:
 class _Signatures:
     """The signatures of all parts, which together need not fit into memory."""
 
-    def __init__(self, files: Sequence[Parts]) -> None:
+    def __init__(self, files: Sequence[Parts], rows: NDArray[Any]) -> None:
         self._paths = [file.signatures for file in files]
         self._begins = np.cumsum([0, *(len(np.load(path, mmap_mode="r")) for path in self._paths)])
+        # Beginnings of other conversations have none.
+        self._places = np.cumsum(rows["text"] != 0, dtype=np.int32) - 1
 
     def of(self, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Those of `rows`, in that order: an array of (rows, SIGNATURE)."""
         found = np.empty((len(rows), SIGNATURE), np.uint32)
-        where = np.searchsorted(self._begins, rows, side="right") - 1
+        places = self._places[rows]
+        where = np.searchsorted(self._begins, places, side="right") - 1
         for number in np.unique(where):
             here = where == number
             # Mapped for the moment: what stayed mapped would count as this process's memory, a gigabyte of it.
-            found[here] = np.load(self._paths[number], mmap_mode="r")[rows[here] - self._begins[number]]
+            found[here] = np.load(self._paths[number], mmap_mode="r")[places[here] - self._begins[number]]
         return found
 
 

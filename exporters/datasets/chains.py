@@ -14,17 +14,17 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .example import Example, Message, text_of
-from .index import digest
 
 _INSTRUCTIONS = frozenset({"system", "developer"})
 
 
 class Chain(NamedTuple):
-    whole: int
-    prefixes: list[int]
-    root: int
+    whole: bytes
+    """Eight bytes, as are all names here."""
+    prefixes: list[bytes]
+    root: bytes
     """Of the first turn."""
-    template: int
+    template: bytes
     """Of the instructions."""
 
 
@@ -33,29 +33,47 @@ def chain(example: Example) -> Chain:
     messages: Sequence[Message] = example.messages
     if example.rejected:
         messages = [*messages[:-1], *example.rejected]
-    instructions = [message for message in messages if message["role"] in _INSTRUCTIONS]
-    template = _named(b"template", *(_said(message) for message in instructions)) if instructions else _NONE
-    prompt = (
-        _named(b"prompt", example.prompt_name.encode("utf-8", "surrogatepass")) if example.prompt_name else template
-    )
-    belongs = ("session", example.session) if example.session else ("user", example.user)
-    # One hash that goes on over the turns: its digest after a turn names the conversation up to there.
-    turns = hashlib.blake2b(digest(*belongs).to_bytes(8, "little"), digest_size=8)
-    turns.update(b"" if example.session else template)
-    prefixes: list[int] = []
-    root = _NONE
+    instructions: list[bytes] = []
+    root: bytes | None = None
+    turns: list[str] = []
+    # What is said from one answer of the assistant to the next.
+    spans: list[str] = []
     for message in messages:
         role = message["role"]
+        said = message.get("content")
+        if said.__class__ is not str or message.get("tool_calls"):
+            said = _said(message)
+        said = said.strip()
         if role in _INSTRUCTIONS:
+            instructions.append(_bytes(said))
             continue
-        said = _said(message)
-        turns.update(b"%b:%d:%b" % (role.encode("utf-8", "surrogatepass"), len(said), said))
-        if root is _NONE:
-            root = _named(b"root", said)
+        turns.append(f"{role}:{len(said)}:{said}")
+        if root is None:
+            root = _named(b"root", _bytes(said))
         if role == "assistant":
-            prefixes.append(int.from_bytes(turns.digest(), "little"))
-    whole = prefixes.pop() if prefixes else int.from_bytes(turns.digest(), "little")
-    return Chain(whole, prefixes, int.from_bytes(root, "little"), int.from_bytes(prompt, "little"))
+            spans.append("".join(turns))
+            turns = []
+    template = _named(b"template", *instructions) if instructions else _NONE
+    prompt = _named(b"prompt", _bytes(example.prompt_name)) if example.prompt_name else template
+    # One hash that goes on over the turns: its digest after an answer names the conversation up to there.
+    state = hashlib.blake2b(_belongs(example, template), digest_size=8)
+    prefixes: list[bytes] = []
+    for span in spans:
+        state.update(_bytes(span))
+        prefixes.append(state.digest())
+    if turns:
+        state.update(_bytes("".join(turns)))
+    whole = prefixes.pop() if prefixes else state.digest()
+    return Chain(whole, prefixes, root or _NONE, prompt)
+
+
+def _belongs(example: Example, template: bytes) -> bytes:
+    kind, name = ("session", example.session) if example.session else ("user", example.user)
+    return _bytes(f"{kind}:{len(name)}:{name}") + (b"" if example.session else template)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 _NONE = bytes(8)
@@ -67,11 +85,10 @@ def _named(*parts: bytes) -> bytes:
     return hashlib.blake2b(b"".join((lengths, *parts)), digest_size=8).digest()
 
 
-def _said(message: Message) -> bytes:
+def _said(message: Message) -> str:
+    """Of a message that is not one text alone."""
     content = message.get("content")
     calls = message.get("tool_calls")
-    if isinstance(content, str) and not calls:
-        return content.strip().encode("utf-8", "surrogatepass")
     said = [text_of(message).strip()]
     for call in calls or ():
         function = (call.get("function") or call.get("custom") or {}) if isinstance(call, dict) else {}
@@ -79,7 +96,7 @@ def _said(message: Message) -> bytes:
     if isinstance(content, list):
         said += [json.dumps(part, sort_keys=True) for part in content if not _is_text(part)]
     # Of one text alone, what a plain message of it would have.
-    return (said[0] if len(said) == 1 else json.dumps(said)).encode("utf-8", "surrogatepass")
+    return said[0] if len(said) == 1 else json.dumps(said)
 
 
 def _is_text(part: Any) -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from .errors import DatasetError
 from .options import Split
-from .writing import SOURCES, Origin
+from .provenance import SOURCES, Origin
 
 _HOUR_NS: Final = 3_600 * 10**9
 _WIDTHS_H: Final = (1, 3, 6, 12, 24, 48, 7 * 24, 28 * 24, 91 * 24, 364 * 24)

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Any, Final
 
 import msgspec
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from rensa import RMinHash
 
 from .example import Example, Message
-from .grams import grams, words
+from .grams import grams, words_of_each
 from .index import SIGNATURE, digest
 
 SHINGLE: Final = 2
@@ -37,13 +38,11 @@ _PLAIN: Final = bytes(
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-def text_digest(example: Example, said: str = "") -> int:
-    """Eight bytes, not 0, of all that is said and called, by whom: the same in every version.
+def text_digest(text: str) -> int:
+    """Eight bytes, not 0, of all that is `spoken` in an example: the same in every version.
 
-    Case, blanks and the Unicode form of letters (NFKC) do not count, nor ids of calls and what was rejected. `said` is
-    what is spoken in it, where that is known.
+    Case, blanks and the Unicode form of letters (NFKC) do not count.
     """
-    text = said or spoken(example.messages)
     if not text.isascii():
         folded = unicodedata.normalize("NFKC", text).casefold()
         text = " ".join(unicodedata.normalize("NFKC", folded).split())
@@ -54,18 +53,22 @@ def text_digest(example: Example, said: str = "") -> int:
     return int.from_bytes(found, "little") or 1
 
 
-class Signer:
-    """Makes signatures: the same for the same conversation, in every process and version."""
-
-    def sign(self, example: Example) -> NDArray[np.uint32]:
-        """The signature, of shape (SIGNATURE,)."""
-        turns = [message for message in example.messages if message["role"] not in _INSTRUCTIONS]
-        hashes = words(spoken(turns))
+def signatures(examples: Sequence[Example]) -> NDArray[np.uint32]:
+    """The signature of each, of shape (examples, SIGNATURE): the same for the same conversation, whatever stands beside
+    it, in every process and version.
+    """
+    turns = [[message for message in one.messages if message["role"] not in _INSTRUCTIONS] for one in examples]
+    hashes, ends = words_of_each([spoken(some) for some in turns])
+    sets: list[NDArray[np.uint64]] = []
+    for some, its, example in zip(turns, np.split(hashes, ends[:-1]), examples, strict=True):
         # Who speaks is a word of each turn, so that the shortest message has neighbours. Here nobody says another.
-        wordless = len(hashes) <= len(turns)
-        shingles = np.array([text_digest(example)], np.uint64) if wordless else grams(hashes, SHINGLE)
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(shingles, (0, len(shingles)), SIGNATURE, _SEED)
-        return np.array(matrix.to_rows()[0], np.uint32)
+        is_wordless = len(its) <= len(some)
+        sets.append(
+            np.array([text_digest(spoken(example.messages))], np.uint64) if is_wordless else grams(its, SHINGLE)
+        )
+    offsets = [0, *accumulate(map(len, sets))]
+    matrix = RMinHash.digest_matrix_from_flat_token_hashes(np.concatenate(sets), offsets, SIGNATURE, _SEED)
+    return np.array(matrix.to_rows(), np.uint32)
 
 
 def spoken(messages: Iterable[Message]) -> str:

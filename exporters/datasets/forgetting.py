@@ -25,13 +25,13 @@ from .card import CARD
 from .catalog import runs
 from .contents import origins
 from .errors import DatasetError
+from .indexing import forgotten_id
 from .manifest import MANIFEST, TRAINED, Manifest, complete, read
 from .options import Select, Split
 from .plots import FOLDER as PLOTS
+from .provenance import LEFT_OUT, SOURCES, Origin
 from .reasons import Reason
-from .scanning import forgotten_id
 from .tracing import Known, known
-from .writing import LEFT_OUT, SOURCES, Origin
 
 UNFINISHED: Final = ".*.relabeling.jsonl"
 """Answers of relabellings that are to go on."""

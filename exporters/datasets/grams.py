@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -86,10 +87,7 @@ def stretches(some: bytes, step: int, begin: int = 0) -> Hashes:
 
 def words(text: str) -> Hashes:
     """The hash of each word, in order. Equal words are equal, others differ but for a chance of about 2**-64."""
-    if not text.isascii():
-        text = _UNSPACED.sub(r" \1 ", text)
-    data = _folded(text)
-    data = data.translate(_TO_WORDS)
+    data = _read(text)
     if len(data) <= _BLOCK:
         return _hashed(data)
     found = []
@@ -103,7 +101,48 @@ def words(text: str) -> Hashes:
     return np.concatenate(found)
 
 
+def words_of_each(texts: Sequence[str]) -> tuple[Hashes, NDArray[np.int64]]:
+    """The words of all texts, one text after the other, and at which of them each text ends. As `words`, but faster."""
+    found: list[Hashes] = []
+    counts: list[int] = []
+    block: list[bytes] = []
+    size = 0
+
+    def flush() -> None:
+        begins = np.cumsum([0, *(len(data) + 1 for data in block[:-1])])
+        hashes, places = _placed(b" ".join(block))
+        found.append(hashes)
+        counts.extend(np.diff(np.searchsorted(places, begins), append=len(places)).tolist())
+        block.clear()
+
+    for text in texts:
+        data = _read(text)
+        if block and size + len(data) >= _BLOCK:
+            flush()
+            size = 0
+        if len(data) > _BLOCK:
+            found.append(words(text))
+            counts.append(len(found[-1]))
+        else:
+            block.append(data)
+            size += len(data) + 1
+    if block:
+        flush()
+    return np.concatenate(found) if found else np.zeros(0, np.uint64), np.cumsum(counts)
+
+
+def _read(text: str) -> bytes:
+    if not text.isascii():
+        text = _UNSPACED.sub(r" \1 ", text)
+    return _folded(text).translate(_TO_WORDS)
+
+
 def _hashed(data: bytes) -> Hashes:
+    return _placed(data)[0]
+
+
+def _placed(data: bytes) -> tuple[Hashes, NDArray[np.int64]]:
+    """The hashes of words, and where each begins."""
     letters = np.frombuffer(b" %b " % data, np.uint8)
     blank = letters == _BLANK
     # The last place before each word, and its last letter, in turn.
@@ -116,7 +155,7 @@ def _hashed(data: bytes) -> Hashes:
     found -= sums[before]
     # Moved to the beginning, so that it does not matter where the word stands.
     found *= _INVERSES[before]
-    return _spread(found)
+    return _spread(found), before
 
 
 def _spread(found: Hashes) -> Hashes:

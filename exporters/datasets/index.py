@@ -6,6 +6,8 @@ Names are hashes of eight bytes (`digest`), 0 for none: they are only ever compa
 from __future__ import annotations
 
 import hashlib
+import struct
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -18,7 +20,7 @@ ROW: Final = np.dtype(
         ("timestamp_ns", "i8"),
         ("order", "u8"),  # digest of the request id: an order that has nothing to do with time, and never changes
         ("whole", "u8"),  # chain digest of the whole conversation, answer included (chains.py)
-        ("text", "u8"),  # digest of its normalised text (fingerprints.py)
+        ("text", "u8"),  # digest of its normalised text (fingerprints.py); 0: not looked at, it is a beginning
         ("root", "u8"),  # digest of its first turn: where a conversation without user and session belongs
         ("user", "u8"),
         ("session", "u8"),
@@ -34,16 +36,22 @@ ROW: Final = np.dtype(
 )
 
 
+PACKED: Final = struct.Struct("<qQQQQQQQQQfIHBB")
+"""A `ROW`, made of Python's values in a third of the time that numpy takes."""
+FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+_NAMES_MAX: Final = 4096
+
+
 def digest(*parts: str | bytes) -> int:
     """Eight bytes of BLAKE2b over the parts, never 0. The same in every version: splits depend on it."""
-    state = hashlib.blake2b(digest_size=8)
+    pieces = []
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        state.update(b"%d:" % len(data))
-        state.update(data)
-    return int.from_bytes(state.digest(), "little") or 1
+        pieces.append(b"%d:%b" % (len(data), data))
+    return int.from_bytes(hashlib.blake2b(b"".join(pieces), digest_size=8).digest(), "little") or 1
 
 
-def digest_or_none(text: str) -> int:
-    """0 for ""."""
+@lru_cache(_NAMES_MAX)
+def digest_of_name(text: str) -> int:
+    """`digest`, and 0 for "". Of users, sessions and labels, which come again and again."""
     return digest(text) if text else 0

@@ -26,8 +26,8 @@ from .index import digest
 from .manifest import Manifest, read
 from .options import Write
 from .progress import Progress
+from .provenance import Origin
 from .rewriting import read_back, rewrite
-from .writing import Origin
 
 SAMPLE: Final = 5000
 CHARACTERS_MAX: Final = 32_768

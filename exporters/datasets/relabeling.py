@@ -27,10 +27,10 @@ from .errors import DatasetError
 from .example import Example, answer, text_of
 from .manifest import MANIFEST, Manifest, read
 from .progress import Progress
+from .provenance import Origin
 from .questioning import Questioning, Task
 from .reasons import Reason
 from .rewriting import read_back, rewrite
-from .writing import Origin
 
 
 @dataclass(slots=True)

@@ -24,8 +24,8 @@ from .formats.messages import unweighted
 from .manifest import Manifest, complete, read
 from .options import Write
 from .progress import Progress
+from .provenance import LEFT_OUT, SOURCES, Origin
 from .reasons import Reason
-from .writing import LEFT_OUT, SOURCES, Origin
 
 _PIECE_BYTES: Final = 1 << 20
 _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode

@@ -17,16 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from .assembly import assemble
-from .chains import Chain, chain
+from .chains import chain
 from .cleaning import Cleaner
 from .contamination import Benchmarks
 from .errors import DatasetError
 from .example import Example, Row
-from .fingerprints import Signer, spoken, text_digest
-from .index import ROW, SIGNATURE, digest, digest_or_none
+from .formats import writers
+from .indexing import Held, Indexer, forgotten_id
 from .options import Options
 from .reasons import Reason
 from .scrubbing import Scrubber
@@ -35,6 +33,9 @@ from .spill import SpillWriter
 
 IN_PROCESS_ROWS_MAX: Final = 20_000
 """Fewer are scanned here: to start processes takes longer."""
+HELD_ROWS_MAX: Final = 5_000
+HELD_CHARACTERS_MAX: Final = 10_000_000
+"""Of rows that are held in memory until it is known which of them are the beginning of another: what comes first."""
 
 
 @dataclass(slots=True)
@@ -76,36 +77,39 @@ class Scanner:
         self._cleaner = Cleaner(options.clean, corrections=options.select.corrections != "ignore")
         self._scrubber = Scrubber(options.scrub) if options.scrub.enabled else None
         self._benchmarks = Benchmarks.load(options.decontaminate)
-        self._signer = Signer() if options.deduplicate.near else None
+        self._writers = writers(options.write, folder)
         self._forgotten = frozenset(options.select.forgotten)
 
     def scan(self, part: Slice) -> Scanned:
-        """Read, assemble, clean and scrub a slice, and leave its files."""
+        """Read, assemble, clean, scrub and encode a slice, and leave its files."""
         files = Parts.of(self._folder, part.number)
         done = Scanned(part.number)
-        numbers: list[tuple[object, ...]] = []
-        prefixes: list[int] = []
-        signatures: list[np.ndarray[tuple[int], np.dtype[np.uint32]]] = []
         with closing(SpillWriter(files.spill)) as spill:
-            for row in self._source.read(part):
-                done.rows += 1
-                example = self._example(row, done)
-                if example is None:
-                    continue
-                found = chain(example)
-                # The chain is of what was said; from here on there is nothing private in it.
-                self._scrub(example, done)
-                numbers.append(self._numbers(example, found))
-                prefixes += found.prefixes
-                if self._signer is not None:
-                    signatures.append(self._signer.sign(example))
-                spill.add(_unnamed(example))
-                done.kept += 1
-        np.save(files.rows, np.array(numbers, dtype=ROW))
-        np.save(files.prefixes, np.unique(np.array(prefixes, dtype=np.uint64)))
-        if self._signer is not None:
-            np.save(files.signatures, np.array(signatures, dtype=np.uint32).reshape(-1, SIGNATURE))
+            indexer = Indexer(self._options, self._benchmarks, self._writers, spill)
+            for held in self._held(part, done):
+                done.kept += len(held)
+                indexer.add(held)
+        indexer.save(files.rows, files.prefixes, files.signatures)
         return done
+
+    def _held(self, part: Slice, done: Scanned) -> Iterator[list[Held]]:
+        held: list[Held] = []
+        characters = 0
+        for row in self._source.read(part):
+            done.rows += 1
+            example = self._example(row, done)
+            if example is None:
+                continue
+            found = chain(example)
+            # The chain is of what was said; from here on there is nothing private in it.
+            self._scrub(example, done)
+            held.append((example, found))
+            characters += len(row.input_messages) + len(row.output_messages)
+            if len(held) >= HELD_ROWS_MAX or characters >= HELD_CHARACTERS_MAX:
+                yield held
+                held, characters = [], 0
+        if held:
+            yield held
 
     def _example(self, row: Row, done: Scanned) -> Example | None:
         if self._forgotten and not self._forgotten.isdisjoint((forgotten_id(row.request_id), forgotten_id(row.user))):
@@ -123,53 +127,6 @@ class Scanner:
         if self._scrubber is not None and (found := self._scrubber.scrub(example)):
             done.scrubbed.update(found)
             done.scrubbed_rows += 1
-
-    def _numbers(self, example: Example, found: Chain) -> tuple[object, ...]:
-        said = spoken(example.messages)
-        return (
-            example.timestamp_ns,
-            digest(example.request_id),
-            found.whole,
-            text_digest(example, said),
-            found.root,
-            digest_or_none(example.user),
-            digest_or_none(example.session),
-            found.template,
-            digest_or_none(example.label),
-            self._group(example, found),
-            np.nan if example.score is None else example.score,
-            min(example.tokens, 2**32 - 1),
-            min(len(example.messages), 2**16 - 1),
-            self._benchmarks.overlap(example, said),
-            bool(example.rejected),
-        )
-
-    def _group(self, example: Example, found: Chain) -> int:
-        """What `--sample` counts by; 0 where nothing is sampled."""
-        by = self._options.select.sample_by
-        if by in ("", "template"):
-            return found.template if by else 0
-        names = {
-            "user": example.user,
-            "session": example.session,
-            "label": example.label,
-            "model": example.model,
-            "prompt": example.prompt_name,
-            "key": example.key_id,
-        }
-        return digest_or_none(names[by])
-
-
-def _unnamed(example: Example) -> Example:
-    """Whose it is, from here on by a hash: names of people do not reach the disk either."""
-    session = digest_or_none(example.session)
-    example.user, example.session = forgotten_id(example.user), f"{session:016x}" if session else ""
-    return example
-
-
-def forgotten_id(name: str) -> str:
-    """How a manifest names whom a dataset must not hold, without naming them."""
-    return f"{digest('forgotten', name):016x}" if name else ""
 
 
 def scan_all(options: Options, source: Source, folder: Path, slices: Sequence[Slice]) -> Iterator[Scanned]:

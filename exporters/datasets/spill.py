@@ -1,4 +1,4 @@
-"""Scrubbed examples that wait for the choice: compressed, in the order of their source, read once and thrown away."""
+"""Rows that wait for the choice: scrubbed, encoded and compressed, in the order of their source, read once."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ from typing import BinaryIO, Final
 import msgspec
 import zstandard
 
-from .example import Example
+from .provenance import Pieces
 
-_BLOCK: Final = 256
-"""Examples that are compressed together."""
+_BLOCK_BYTES: Final = 256 * 1024
+"""Of rows that are compressed together, about."""
 _LENGTH: Final = struct.Struct("<I")
+_ARRAY: Final = struct.Struct(">BI")
+"""How a block begins: as MessagePack's array of so many."""
+_ARRAY32: Final = 0xDD
+
+
+class Waiting(msgspec.Struct, array_like=True):
+    """A row as it is written, if it is."""
+
+    pieces: Pieces
+    encoded: list[bytes] = []
+    """By each of `formats.writers`; none when it is known already that it is not written."""
+    is_pair: bool = False
 
 
 class SpillWriter:
@@ -22,13 +34,15 @@ class SpillWriter:
 
     def __init__(self, path: Path) -> None:
         self._file: BinaryIO = path.open("xb")
-        self._waiting: list[Example] = []
-        self._encode = msgspec.msgpack.Encoder().encode
+        self._block = bytearray(_ARRAY.size)
+        self._count = 0
+        self._encode_into = msgspec.msgpack.Encoder().encode_into
         self._compress = zstandard.ZstdCompressor(level=1).compress
 
-    def add(self, example: Example) -> None:
-        self._waiting.append(example)
-        if len(self._waiting) >= _BLOCK:
+    def add(self, row: Waiting) -> None:
+        self._encode_into(row, self._block, -1)
+        self._count += 1
+        if len(self._block) >= _BLOCK_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -36,17 +50,19 @@ class SpillWriter:
         self._file.close()
 
     def _flush(self) -> None:
-        if self._waiting:
-            block = self._compress(self._encode(self._waiting))
+        if self._count:
+            _ARRAY.pack_into(self._block, 0, _ARRAY32, self._count)
+            block = self._compress(self._block)
             self._file.write(_LENGTH.pack(len(block)))
             self._file.write(block)
-            self._waiting = []
+            self._block = bytearray(_ARRAY.size)
+            self._count = 0
 
 
-def read_spill(path: Path) -> Iterator[Example]:
-    """The examples in the order in which they were added."""
-    decode = msgspec.msgpack.Decoder(list[Example]).decode
+def read_spill(path: Path) -> Iterator[list[Waiting]]:
+    """The rows in the order in which they were added, a block at a time."""
+    decode = msgspec.msgpack.Decoder(list[Waiting]).decode
     decompress = zstandard.ZstdDecompressor().decompress
     with path.open("rb") as file:
         while head := file.read(_LENGTH.size):
-            yield from decode(decompress(file.read(_LENGTH.unpack(head)[0])))
+            yield decode(decompress(file.read(_LENGTH.unpack(head)[0])))

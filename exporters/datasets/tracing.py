@@ -12,7 +12,7 @@ from .contents import origins
 from .errors import DatasetError
 from .manifest import Manifest, read
 from .options import Split
-from .writing import SOURCES, Origin
+from .provenance import SOURCES, Origin
 
 Key = Literal["line", "preference", "id", "column"]
 """How a line is known: by its number among the examples or the preference pairs of its split, by its `id`, or by its

@@ -11,7 +11,7 @@ import pytest
 
 from exporters.datasets.benchmarks import make
 from exporters.datasets.contamination import Benchmarks, bundled
-from exporters.datasets.example import Example
+from exporters.datasets.fingerprints import spoken
 
 DOWNLOAD_S = 90.0
 
@@ -42,7 +42,7 @@ def test_every_item_of_the_packages_is_found(wheels: Path) -> None:
 
     def overlap(text: str) -> int:
         messages = [{"role": "user", "content": f"Here is one: {text}"}, {"role": "assistant", "content": "Yes."}]
-        return known.overlap(Example(request_id="r", timestamp_ns=1, messages=messages))
+        return known.overlaps([spoken(messages)])[0]
 
     problems, questions = list(make.humaneval(wheels / make.HUMANEVAL)), list(make.development(wheels / make.MMLU))
     assert (len(problems), len(questions)) == (164, 282)

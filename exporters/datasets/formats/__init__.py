@@ -17,7 +17,10 @@ from .sharegpt import ShareGPT
 
 
 class Writer(Protocol):
-    """One format. Line `n` of a split's file is its `n`-th example, but where a format has to leave some out."""
+    """One format. Line `n` of a split's file is its `n`-th example, but where a format has to leave some out.
+
+    What is said of an example does not depend on where it stands, so that it can be encoded before that is known.
+    """
 
     @property
     def name(self) -> str:
@@ -27,8 +30,14 @@ class Writer(Protocol):
     def left_out(self) -> Counter[str]:
         """Examples that the format cannot say, by what it is that it cannot say. They are in the other formats."""
 
+    def encode(self, example: Example) -> bytes:
+        """What its files hold of an example, in whichever split; b"" when it cannot say it. Touches no file."""
+
+    def add(self, split: Split, encoded: bytes) -> None:
+        """What `encode` made, here or in another process, and that is not b"". Raises `OSError`."""
+
     def write(self, split: Split, example: Example) -> None:
-        """Raises `OSError`."""
+        """`encode` and `add`. Raises `OSError`."""
 
     def close(self) -> list[Path]:
         """The files that were made, whole. A split without an example has none."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..example import Example
 from ..options import Split, Write
-from .lines import SplitLines
+from .lines import SplitLines, line_of
 from .messages import functions, instructions, written
 from .turns import CannotSay, turns_of
 
@@ -27,7 +27,7 @@ class Alpaca:
         self._options = options
         self._lines = SplitLines(folder, after=".alpaca.jsonl")
 
-    def write(self, split: Split, example: Example) -> None:
+    def encode(self, example: Example) -> bytes:
         messages = written(example, self._options)
         try:
             turns = turns_of(messages)
@@ -35,7 +35,7 @@ class Alpaca:
                 raise CannotSay("calls of tools")
         except CannotSay as error:
             self.left_out[str(error)] += 1
-            return
+            return b""
         texts = [turn.text for turn in turns]
         *history, (instruction, output) = zip(texts[::2], texts[1::2], strict=True)
         line = {
@@ -47,7 +47,14 @@ class Alpaca:
             "tools": functions(example) if example.tools else "",
             "history": history,
         }
-        self._lines.write(split, line)
+        return line_of(line)
+
+    def add(self, split: Split, encoded: bytes) -> None:
+        self._lines.add(split, encoded)
+
+    def write(self, split: Split, example: Example) -> None:
+        if encoded := self.encode(example):
+            self.add(split, encoded)
 
     def close(self) -> list[Path]:
         return self._lines.close()

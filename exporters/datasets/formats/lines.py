@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
 from ..options import Split
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def line_of(value: Any) -> bytes:
+    """As JSON, with its end."""
+    return _encode(value) + b"\n"
 
 
 class SplitLines:
@@ -18,13 +25,13 @@ class SplitLines:
         self._before = before
         self._after = after
         self._files: dict[Split, BinaryIO] = {}
-        self._encode = msgspec.json.Encoder().encode
 
-    def write(self, split: Split, line: Any) -> None:
+    def add(self, split: Split, lines: bytes) -> None:
+        """Whole lines, as `line_of` makes them. Raises `OSError`."""
         file = self._files.get(split)
         if file is None:
             file = self._files[split] = self._path(split).open("xb", buffering=1 << 20)
-        file.write(self._encode(line) + b"\n")
+        file.write(lines)
 
     def close(self) -> list[Path]:
         for file in self._files.values():

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..example import Example
 from ..options import Split, Write
-from .lines import SplitLines
+from .lines import SplitLines, line_of
 from .messages import written
 
 
@@ -26,9 +26,15 @@ class OpenAI:
         self._options = options
         self._lines = SplitLines(folder)
 
-    def write(self, split: Split, example: Example) -> None:
+    def encode(self, example: Example) -> bytes:
         line: dict[str, Any] = {"messages": written(example, self._options)}
-        self._lines.write(split, with_tools(line, example))
+        return line_of(with_tools(line, example))
+
+    def add(self, split: Split, encoded: bytes) -> None:
+        self._lines.add(split, encoded)
+
+    def write(self, split: Split, example: Example) -> None:
+        self.add(split, self.encode(example))
 
     def close(self) -> list[Path]:
         return self._lines.close()

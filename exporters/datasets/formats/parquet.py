@@ -42,6 +42,18 @@ _ABOUT: Final = (
     pa.field("response_format", pa.json_()),
 )
 _encode: Final = msgspec.json.Encoder().encode
+_Said = dict[str, list[str]]
+"""Columns of messages, by name."""
+
+
+class _Encoded(msgspec.Struct, array_like=True):
+    said: _Said
+    pair: _Said
+    about: dict[str, Any]
+
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack: Final = msgspec.msgpack.Decoder(_Encoded).decode
 
 
 class Parquet:
@@ -55,35 +67,43 @@ class Parquet:
         self._folder = folder
         self._tables: dict[str, _Table] = {}
 
-    def write(self, split: Split, example: Example) -> None:
-        """Raises `OSError`."""
+    def encode(self, example: Example) -> bytes:
         messages = unweighted(written(example, self._options))
         if why := unsayable(messages):
             self.left_out[why] += 1
-            return
+            return b""
         if self._options.mask == "last":
             *prompt, completion = messages
             said = {"prompt": _told(prompt), "completion": _told([completion])}
         else:
             said = {"messages": _told(messages)}
-        self._table(split, said).add(said, split, example)
-        if example.rejected:
-            self._write_pair(split, example)
+        return _pack(_Encoded(said, self._pair(example) if example.rejected else {}, _about(example)))
 
-    def _write_pair(self, split: Split, example: Example) -> None:
+    def _pair(self, example: Example) -> _Said:
         asked, preferred, rejected = pair(example, self._options)
         if why := unsayable([rejected]):
             self.left_out[why] += 1
-            return
-        said = {"prompt": _told(asked), "chosen": _told([preferred]), "rejected": _told([rejected])}
-        self._table(f"preferences.{split}", said).add(said, split, example)
+            return {}
+        return {"prompt": _told(asked), "chosen": _told([preferred]), "rejected": _told([rejected])}
+
+    def add(self, split: Split, encoded: bytes) -> None:
+        """Raises `OSError`."""
+        found = _unpack(encoded)
+        self._table(split, found.said).add(found.said, split, found.about)
+        if found.pair:
+            self._table(f"preferences.{split}", found.pair).add(found.pair, split, found.about)
+
+    def write(self, split: Split, example: Example) -> None:
+        """Raises `OSError`."""
+        if encoded := self.encode(example):
+            self.add(split, encoded)
 
     def close(self) -> list[Path]:
         for table in self._tables.values():
             table.close()
         return [table.path for table in self._tables.values()]
 
-    def _table(self, name: str, said: dict[str, list[str]]) -> _Table:
+    def _table(self, name: str, said: _Said) -> _Table:
         if name not in self._tables:
             self._tables[name] = _Table(self._folder / f"{name}.parquet", tuple(said))
         return self._tables[name]
@@ -102,22 +122,8 @@ class _Table:
         self._rows: list[dict[str, Any]] = []
         self._characters = 0
 
-    def add(self, said: dict[str, list[str]], split: Split, example: Example) -> None:
-        row: dict[str, Any] = {
-            **said,
-            "tools": [_text(tool) for tool in example.tools] or None,
-            "request_id": example.request_id,
-            "model": example.model,
-            "prompt_name": example.prompt_name,
-            "prompt_version": example.prompt_version,
-            "tags": _text(example.tags),
-            "label": example.label,
-            "score": example.score,
-            "tokens": example.tokens,
-            "split": split,
-            "response_format": _text(example.response_format) if example.response_format else None,
-        }
-        self._rows.append(row)
+    def add(self, said: _Said, split: Split, about: dict[str, Any]) -> None:
+        self._rows.append({**said, **about, "split": split})
         self._characters += sum(map(len, (text for texts in said.values() for text in texts)))
         if len(self._rows) >= _ROWS_MAX or self._characters >= _CHARACTERS_MAX:
             self._flush()
@@ -136,6 +142,21 @@ class _Table:
             self._writer.write_table(table.cast(self._schema))
             self._rows = []
             self._characters = 0
+
+
+def _about(example: Example) -> dict[str, Any]:
+    return {
+        "tools": [_text(tool) for tool in example.tools] or None,
+        "request_id": example.request_id,
+        "model": example.model,
+        "prompt_name": example.prompt_name,
+        "prompt_version": example.prompt_version,
+        "tags": _text(example.tags),
+        "label": example.label,
+        "score": example.score,
+        "tokens": example.tokens,
+        "response_format": _text(example.response_format) if example.response_format else None,
+    }
 
 
 def _storage(kind: pa.DataType) -> pa.DataType:

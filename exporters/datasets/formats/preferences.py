@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..example import Example, Message
 from ..options import Split, Write
-from .lines import SplitLines
+from .lines import SplitLines, line_of
 from .messages import plain, unweighted, written
 from .openai import with_tools
 
@@ -26,18 +26,24 @@ class Preferences:
         self._options = options
         self._lines = SplitLines(folder, "preferences.")
 
-    def write(self, split: Split, example: Example) -> None:
+    def encode(self, example: Example) -> bytes:
         if not example.rejected:
-            return
+            return b""
         asked, preferred, rejected = pair(example, self._options)
-        self._lines.write(
-            split,
+        return line_of(
             {
                 "input": with_tools({"messages": asked}, example),
                 "preferred_output": [preferred],
                 "non_preferred_output": [rejected],
-            },
+            }
         )
+
+    def add(self, split: Split, encoded: bytes) -> None:
+        self._lines.add(split, encoded)
+
+    def write(self, split: Split, example: Example) -> None:
+        if encoded := self.encode(example):
+            self.add(split, encoded)
 
     def close(self) -> list[Path]:
         return self._lines.close()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ..example import Example
 from ..options import Split, Write
-from .lines import SplitLines
+from .lines import SplitLines, line_of
 from .messages import functions, instructions, written
 from .turns import CannotSay, Turn, turns_of
 
@@ -36,13 +36,13 @@ class ShareGPT:
         self._options = options
         self._lines = SplitLines(folder, after=".sharegpt.jsonl")
 
-    def write(self, split: Split, example: Example) -> None:
+    def encode(self, example: Example) -> bytes:
         messages = written(example, self._options)
         try:
             turns = turns_of(messages)
         except CannotSay as error:
             self.left_out[str(error)] += 1
-            return
+            return b""
         line = {
             "id": example.request_id,
             "conversations": [_said(turn) for turn in turns],
@@ -50,7 +50,14 @@ class ShareGPT:
             "system": instructions(messages),
             "tools": functions(example) if example.tools else "",
         }
-        self._lines.write(split, line)
+        return line_of(line)
+
+    def add(self, split: Split, encoded: bytes) -> None:
+        self._lines.add(split, encoded)
+
+    def write(self, split: Split, example: Example) -> None:
+        if encoded := self.encode(example):
+            self.add(split, encoded)
 
     def close(self) -> list[Path]:
         return self._lines.close()

@@ -12,14 +12,9 @@ import yaml
 
 from exporters.datasets.benchmarks import make
 from exporters.datasets.contamination import BUNDLED, Benchmarks, bundled
-from exporters.datasets.example import Example
+from exporters.datasets.fingerprints import spoken
 from exporters.datasets.grams import letters
 from exporters.datasets.stretches import made_of
-
-
-def chat(question: str) -> Example:
-    messages = [{"role": "user", "content": question}, {"role": "assistant", "content": "B"}]
-    return Example(request_id="r", timestamp_ns=1, messages=messages)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +39,8 @@ def test_the_files_have_as_many_stretches_as_when_they_were_made() -> None:
     ],
 )
 def test_questions_of_the_test_set_are_known(known: Benchmarks, question: str) -> None:
-    assert known.overlap(chat(f"Answer with one letter.\n\n{question}")) == 2
+    messages = [{"role": "user", "content": f"Answer with one letter.\n\n{question}"}]
+    assert known.overlaps([spoken([*messages, {"role": "assistant", "content": "B"}])]) == [2]
 
 
 def test_the_beginning_of_a_question_is_kept_with_its_options_where_it_is_short() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import msgspec
@@ -9,12 +10,18 @@ import pytest
 import zstandard
 
 from exporters.datasets import build as building
+from exporters.datasets import scanning
 from exporters.datasets.build import Outcome, build
 from exporters.datasets.errors import DatasetError
+from exporters.datasets.example import Row
 from exporters.datasets.loading import FileSource
-from exporters.datasets.options import Arrange, Options, Scrub
+from exporters.datasets.manifest import finish
+from exporters.datasets.options import Arrange, Deduplicate, Options, Scrub
 from exporters.datasets.reasons import Reason
 from exporters.datasets.spill import read_spill
+from tests.datasets.rows import RowSource
+
+from .made import everything, options, row
 
 WORDS = [
     "parcel",
@@ -78,6 +85,29 @@ def test_each_row_is_written_or_counted(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "datasets").iterdir()] == ["d"]
 
 
+@pytest.mark.parametrize("held", [1, 2, 7])
+def test_how_many_rows_are_held_together_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    talks = [(number, length) for number in range(30) for length in (1, 2, 3)]
+    rows = [
+        row(number, *[f"Turn {number % 9} {turn}" for turn in range(2 * length)], request_id=f"{number}-{length}")
+        for number, length in talks
+    ]
+    random.Random(held).shuffle(rows)
+    chosen = options(deduplicate=Deduplicate(exact=True, near=0.85))
+    whole, found = everything_made(tmp_path / "one", rows, chosen)
+    assert found.dropped[Reason.PREFIX] == 60
+    assert found.dropped[Reason.EXACT_DUPLICATE] + found.dropped[Reason.NEAR_DUPLICATE] == 21
+    monkeypatch.setattr(scanning, "HELD_ROWS_MAX", held)
+    assert everything_made(tmp_path / "other", rows, chosen)[0] == whole
+
+
+def everything_made(root: Path, rows: list[Row], chosen: Options) -> tuple[dict[str, bytes], Outcome]:
+    outcome = build(chosen, RowSource(rows, 31), root, finish)
+    return everything(root / chosen.name), outcome
+
+
 def test_a_name_is_taken_once(tmp_path: Path) -> None:
     made(tmp_path, OPTIONS, [talk(number) for number in range(20)])
     with pytest.raises(DatasetError, match="There is a dataset d"):
@@ -135,7 +165,7 @@ def test_neither_private_text_nor_a_name_waits_on_the_disk(tmp_path: Path, monke
 
     def looked(*given: object) -> object:
         for spill in (tmp_path / "datasets").rglob("*.spill"):
-            seen.append(msgspec.json.encode([*read_spill(spill)]))
+            seen.append(msgspec.msgpack.encode([*read_spill(spill)]))
         return write(*given)  # type: ignore[arg-type]
 
     write = building.writing.write
@@ -143,3 +173,4 @@ def test_neither_private_text_nor_a_name_waits_on_the_disk(tmp_path: Path, monke
     made(tmp_path, OPTIONS, [line])
     assert len(seen) == 1
     assert b"ann@" not in seen[0]
+    assert b"Write to [USER]." in seen[0]

@@ -96,11 +96,11 @@ def test_a_corrected_call_is_known_by_what_was_said() -> None:
 
 def test_a_template_is_the_prompt_s_name_or_else_the_system_prompt() -> None:
     noon = said("system", "Be brief. It is noon.")
-    assert chain(example(SYSTEM, *ONE)).template != chain(example(noon, *ONE)).template != 0
+    assert chain(example(SYSTEM, *ONE)).template != chain(example(noon, *ONE)).template != bytes(8)
     assert (
         chain(example(SYSTEM, *ONE, prompt_name="p")).template == chain(example(noon, *ONE, prompt_name="p")).template
     )
-    assert chain(example(*ONE)).template == 0
+    assert chain(example(*ONE)).template == bytes(8)
 
 
 TURNS = st.lists(st.sampled_from(["yes", "no", "why?", ""]), min_size=2, max_size=8)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from exporters.datasets.contamination import BUNDLED, SETS_MAX, Benchmarks
 from exporters.datasets.errors import DatasetError
 from exporters.datasets.example import Example
+from exporters.datasets.fingerprints import spoken
 from exporters.datasets.options import Decontaminate
 from exporters.datasets.stretches import COMMON_ITEMS, LETTERS_MIN, made_of, packed, unpacked
 
@@ -35,6 +36,10 @@ LEAKED_QUESTION = "Which of the following is the body cavity that contains the p
 def chat(question: str, answer: str = "Nine.", **fields: Any) -> Example:
     messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
     return Example(request_id="r", timestamp_ns=1, messages=messages, **fields)
+
+
+def overlap(sets: Benchmarks, example: Example) -> int:
+    return sets.overlaps([spoken(example.messages)])[0]
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +66,8 @@ def own() -> Benchmarks:
     ],
 )
 def test_a_leak_is_found_however_it_is_shown(own: Benchmarks, shown: str) -> None:
-    assert own.overlap(chat(shown)) == 1
-    assert own.overlap(chat("Tell me a riddle.", f"Here is one: {shown}")) == 1
+    assert overlap(own, chat(shown)) == 1
+    assert overlap(own, chat("Tell me a riddle.", f"Here is one: {shown}")) == 1
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_a_leak_is_found_however_it_is_shown(own: Benchmarks, shown: str) -> Non
     ],
 )
 def test_what_only_resembles_it_is_not(own: Benchmarks, clean: str) -> None:
-    assert own.overlap(chat(clean)) == 0
+    assert overlap(own, chat(clean)) == 0
 
 
 ALPHABET = st.text("abcdefghijklmnopqrstuvwxyz0123456789 .,", max_size=90)
@@ -89,30 +94,43 @@ def test_forty_letters_are_found_wherever_they_stand_and_fewer_never(
     dice = random.Random(7)
     # Letters of its own, so that what stands around cannot lengthen the overlap.
     item = "".join(dice.choice("\u0430\u0431\u0432\u0433\u0434\u0435\u0436\u0437") for _ in range(200))
-    found = Benchmarks([("own", made_of([[item]])[0])]).overlap(chat(before + item[begin : begin + length] + behind))
+    found = overlap(Benchmarks([("own", made_of([[item]])[0])]), chat(before + item[begin : begin + length] + behind))
     assert found == (length >= LETTERS_MIN)
+
+
+@given(st.lists(st.tuples(ALPHABET, st.integers(0, 60), st.integers(0, 60)), max_size=12))
+def test_a_row_is_told_of_its_own_text_whatever_is_looked_up_with_it(made: list[tuple[str, int, int]]) -> None:
+    sets = Benchmarks([("own", made_of([[HELD_OUT]])[0]), ("half", made_of([[HELD_OUT[80:]]])[0])])
+    texts = [before + HELD_OUT[begin : begin + length] + "q" for before, begin, length in made]
+    assert sets.overlaps(texts) == [sets.overlaps([text])[0] for text in texts]
+
+
+def test_an_overlap_lies_within_one_row(own: Benchmarks) -> None:
+    half = HELD_OUT.index("twenty")
+    for space in range(20):
+        assert own.overlaps([HELD_OUT[half - 30 : half], HELD_OUT[half : half + 30], "x" * space]) == [0, 0, 0]
 
 
 def test_an_overlap_lies_within_one_message(own: Benchmarks) -> None:
     half = len(HELD_OUT) // 8
-    assert own.overlap(chat(HELD_OUT[:half], HELD_OUT[half : 2 * half])) == 0
+    assert overlap(own, chat(HELD_OUT[:half], HELD_OUT[half : 2 * half])) == 0
 
 
 def test_the_first_set_that_is_overlapped_is_named(bundled: Benchmarks) -> None:
     assert bundled.names == ("humaneval", "mmlu")
-    assert bundled.overlap(chat(LEAKED_CODE)) == 1
-    assert bundled.overlap(chat("Compare all with all.", SOLUTION)) == 1
-    assert bundled.overlap(chat(LEAKED_QUESTION)) == 2
-    assert bundled.overlap(chat(f"{LEAKED_QUESTION} {LEAKED_CODE}")) == 1
+    assert overlap(bundled, chat(LEAKED_CODE)) == 1
+    assert overlap(bundled, chat("Compare all with all.", SOLUTION)) == 1
+    assert overlap(bundled, chat(LEAKED_QUESTION)) == 2
+    assert overlap(bundled, chat(f"{LEAKED_QUESTION} {LEAKED_CODE}")) == 1
 
 
 def test_calls_of_tools_and_parts_are_looked_at(bundled: Benchmarks) -> None:
     call = {"id": "c", "type": "function", "function": {"name": "ask", "arguments": f'{{"q": "{LEAKED_QUESTION}"}}'}}
     asked = chat("Ask them.")
     asked.messages[-1] = {"role": "assistant", "content": None, "tool_calls": [call]}
-    assert bundled.overlap(asked) == 2
+    assert overlap(bundled, asked) == 2
     asked.messages = [{"role": "user", "content": [{"type": "text", "text": LEAKED_QUESTION}]}]
-    assert bundled.overlap(asked) == 2
+    assert overlap(bundled, asked) == 2
 
 
 CLEAN_QUESTIONS = [
@@ -138,7 +156,7 @@ CLEAN_ANSWERS = [
 @pytest.mark.parametrize("answer", CLEAN_ANSWERS)
 def test_ordinary_questions_and_code_are_clean(bundled: Benchmarks, answer: str) -> None:
     for question in CLEAN_QUESTIONS:
-        assert bundled.overlap(chat(question, f"```python\n{answer}\n```")) == 0
+        assert overlap(bundled, chat(question, f"```python\n{answer}\n```")) == 0
 
 
 def test_the_code_of_this_project_is_clean(bundled: Benchmarks) -> None:
@@ -147,7 +165,7 @@ def test_the_code_of_this_project_is_clean(bundled: Benchmarks) -> None:
     texts = [path.read_text() for folder in ("proxy", "cache", "exporters") for path in (root / folder).rglob("*.py")]
     rows = [text[at : at + 1500] for text in texts for at in range(0, len(text), 1500)]
     assert len(rows) > 500
-    assert [row[:40] for row in rows if bundled.overlap(chat("What does it do?", row))] == []
+    assert [row[:40] for row in rows if overlap(bundled, chat("What does it do?", row))] == []
 
 
 def test_what_many_items_share_says_nothing() -> None:
@@ -155,21 +173,21 @@ def test_what_many_items_share_says_nothing() -> None:
     own = [[f"{template}what is the use of item number {number} when it rains on day {number}?"] for number in range(9)]
     stretches, items = made_of(own)
     assert items == 9
-    assert Benchmarks([("own", stretches)]).overlap(chat(f"{template}where is my parcel?")) == 0
+    assert overlap(Benchmarks([("own", stretches)]), chat(f"{template}where is my parcel?")) == 0
     few = made_of(own[:COMMON_ITEMS])[0]
-    assert Benchmarks([("own", few)]).overlap(chat(f"{template}where is my parcel?")) == 1
+    assert overlap(Benchmarks([("own", few)]), chat(f"{template}where is my parcel?")) == 1
 
 
 def test_an_item_that_is_there_many_times_is_one() -> None:
     stretches, items = made_of([[HELD_OUT], [HELD_OUT.upper()], [HELD_OUT + "!"], [HELD_OUT]])
     assert items == 1
-    assert Benchmarks([("own", stretches)]).overlap(chat(HELD_OUT)) == 1
+    assert overlap(Benchmarks([("own", stretches)]), chat(HELD_OUT)) == 1
 
 
 def test_nothing_is_compared_with_nothing() -> None:
     none = Benchmarks.load(Decontaminate(benchmarks=()))
     assert none.names == ()
-    assert none.overlap(chat(HELD_OUT)) == 0
+    assert overlap(none, chat(HELD_OUT)) == 0
     assert made_of([["short"], []])[1] == 0
 
 
@@ -186,7 +204,7 @@ def test_an_unknown_benchmark_is_named_with_those_there_are() -> None:
 
 def test_more_sets_than_the_index_has_numbers_for_are_refused() -> None:
     known = made_of([[HELD_OUT]])[0]
-    assert Benchmarks([("own", known)] * SETS_MAX).overlap(chat(HELD_OUT)) == 1
+    assert overlap(Benchmarks([("own", known)] * SETS_MAX), chat(HELD_OUT)) == 1
     with pytest.raises(DatasetError, match="too many"):
         Benchmarks([("own", known)] * (SETS_MAX + 1))
 
@@ -196,7 +214,7 @@ def test_files_come_after_benchmarks(tmp_path: Path) -> None:
     path.write_text(f"{HELD_OUT}\n\nShort.\n")
     both = Benchmarks.load(Decontaminate(files=(str(path),)))
     assert both.names == ("humaneval", "mmlu", str(path))
-    assert both.overlap(chat(HELD_OUT)) == 3
+    assert overlap(both, chat(HELD_OUT)) == 3
 
 
 def test_a_file_without_anything_to_overlap_is_refused(tmp_path: Path) -> None:

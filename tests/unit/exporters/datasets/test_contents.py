@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from exporters.datasets.contents import BINS_MAX, Contents, contents_of, histogram, iso
 from exporters.datasets.errors import DatasetError
 from exporters.datasets.manifest import _quantile
-from exporters.datasets.writing import SOURCES, Origin
+from exporters.datasets.provenance import SOURCES, Origin
 
 HOUR_NS = 3_600 * 10**9
 

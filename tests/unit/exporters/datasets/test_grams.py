@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.datasets.grams import STRETCH, grams, letters, stretches, words
+from exporters.datasets.grams import STRETCH, grams, letters, stretches, words, words_of_each
 
 TEXTS = st.text(st.sampled_from("abAB12 .,\n_-"), max_size=60)
 
@@ -65,6 +65,14 @@ def test_a_word_longer_than_a_block_is_some_words() -> None:
 def test_what_is_written_in_two_ways_is_one(one: str, other: str) -> None:
     assert words(one).tolist() == words(other).tolist()
     assert letters(one) == letters(other)
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 65_535, 65_536, 65_537, 200_000])
+def test_words_of_many_texts_are_those_of_each(size: int) -> None:
+    texts = ["One word", "", "  ", "x" * size, "\u6211\u4eec \u00e9t\u00e9", "two " * (size // 4), "end", "!"]
+    hashes, ends = words_of_each(texts)
+    assert [found.tolist() for found in np.split(hashes, ends[:-1])] == [words(text).tolist() for text in texts]
+    assert ends[-1] == len(hashes)
 
 
 def test_a_script_without_blanks_has_words() -> None:

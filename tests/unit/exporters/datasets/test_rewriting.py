@@ -17,9 +17,9 @@ from exporters.datasets.example import Example
 from exporters.datasets.manifest import read
 from exporters.datasets.options import Write
 from exporters.datasets.progress import Silent
+from exporters.datasets.provenance import Origin
 from exporters.datasets.reasons import Reason
 from exporters.datasets.rewriting import read_back, rewrite
-from exporters.datasets.writing import Origin
 from tests.unit.exporters.datasets.made import everything, made, options, row
 
 CORRECTION = json.dumps([{"role": "assistant", "content": "Better."}])

@@ -6,21 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from exporters.datasets.example import Example
-from exporters.datasets.spill import SpillWriter, read_spill
+from exporters.datasets.provenance import Pieces
+from exporters.datasets.spill import SpillWriter, Waiting, read_spill
 
 
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 1000])
-def test_examples_come_back_in_order(tmp_path: Path, count: int) -> None:
-    examples = [
-        Example(request_id=f"r{number}", timestamp_ns=number, messages=[{"role": "user", "content": "é" * number}])
+def test_rows_come_back_in_order(tmp_path: Path, count: int) -> None:
+    rows = [
+        Waiting(Pieces(b'"r%d"' % number, b"", number, b"}"), [b"\xc3" * number, b""], number % 2 == 0)
         for number in range(count)
     ]
     writer = SpillWriter(tmp_path / "spill")
-    for example in examples:
-        writer.add(example)
+    for row in rows:
+        writer.add(row)
     writer.close()
-    assert list(read_spill(tmp_path / "spill")) == examples
+    blocks = list(read_spill(tmp_path / "spill"))
+    assert [row for block in blocks for row in block] == rows
+    assert (len(blocks) > 1) == (count == 1000)
 
 
 def test_a_spill_is_never_written_over(tmp_path: Path) -> None:
