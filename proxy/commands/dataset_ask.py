@@ -96,7 +96,7 @@ def relabel(
             drop_failed=drop_failed,
         )
         _agree(relabeling.estimate(task), task, yes=yes)
-        key, address = _key(api_key), url or f"http://127.0.0.1:{settings.server.port}/v1"
+        key, address = key_of(api_key), url or f"http://127.0.0.1:{settings.server.port}/v1"
         with bars() as progress:
             result = relabeling.relabel(
                 task,
@@ -171,7 +171,7 @@ def _usd(amount: float) -> str:
     return f"${amount:.2f}" if amount >= 1 or not amount else f"${amount:.4f}"
 
 
-def _key(reference: str) -> str:
+def key_of(reference: str) -> str:
     """A proxy that is open, with upstream keys of its own, needs none. Raises `CommandFailed`."""
     from ..credentials import SecretMissing, resolve_secret
 

@@ -1,0 +1,68 @@
+"""Which metrics apply, and what answers get."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetune.errors import FinetuneError
+from finetune.evaluation.scoring import Scorer
+from tests.unit.finetune.evaluation.cases import answer, call, example
+
+TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]
+FORMAT = {"type": "json_schema", "json_schema": {"schema": {"type": "object", "required": ["a"]}}}
+
+
+def test_labels_are_found_and_scored() -> None:
+    examples = [example("Refund" if n % 2 else "other", n) for n in range(8)]
+    scorer = Scorer(examples)
+    assert scorer.labels == ("other", "refund")
+    assert scorer.metrics == ("label_accuracy", "exact_match", "token_f1", "rouge_l")
+    assert scorer.primary(examples) == "label_accuracy"
+    found = scorer.score(examples[1], answer("I would say: refund!"))
+    assert (found["label_accuracy"].value, found["exact_match"].value) == (1.0, 0.0)
+    assert scorer.score(examples[1], answer("dunno"))["label_accuracy"].why == "no label, or several"
+
+
+def test_a_question_without_an_answer_gets_the_worst_of_each() -> None:
+    examples = [example('{"a": 1}', n, response_format=FORMAT) for n in range(2)]
+    scorer = Scorer(examples)
+    found = scorer.score(examples[0], answer(failure="http_400"))
+    assert set(found) == {"exact_match", "token_f1", "rouge_l", "json_valid", "schema_valid"}
+    assert {(one.value, one.why) for one in found.values()} == {(0.0, "not answered: http_400")}
+
+
+def test_json_is_compared_as_json_and_held_against_its_schema() -> None:
+    examples = [example('{"a": -1, "b": 2}', n, response_format=FORMAT) for n in range(2)]
+    scorer = Scorer(examples)
+
+    def values(text: str) -> list[float]:
+        found = scorer.score(examples[0], answer(text))
+        return [found[name].value for name in ("exact_match", "json_valid", "schema_valid")]
+
+    assert values('{"b":2.0,"a":-1}') == [1, 1, 1]
+    assert values('{"a": 1, "b": 2}') == [0, 1, 1]
+    assert values('{"b": 2}') == [0, 1, 0]
+    assert values('Sure: {"a": -1, "b": 2}') == [0, 0, 0]
+    assert scorer.score(examples[0], answer('{"b": 2}'))["schema_valid"].why == "required at $"
+
+
+def test_calls_are_scored_wherever_there_are_tools() -> None:
+    examples = [example([call("find", {"n": 1})], 1, tools=TOOLS), example("No need to look.", 2, tools=TOOLS)]
+    scorer = Scorer(examples)
+    assert scorer.primary(examples) == "tool_calls"
+    right = answer("", call("find", '{"n":1}'))
+    assert scorer.score(examples[0], right)["tool_calls"].value == 1
+    assert scorer.score(examples[0], answer("It is 1."))["tool_calls"].why == "did not call find"
+    assert scorer.score(examples[1], right)["tool_calls"].why == "called find"
+    assert set(scorer.score(examples[0], right)) == {"tool_calls"}, "there are no words to compare"
+    chatty = [*examples, *(example(f"words {n} and more of them", n, tools=TOOLS) for n in range(3, 9))]
+    assert Scorer(chatty).primary(chatty) == "token_f1", "most do not call"
+
+
+def test_a_metric_that_cannot_be_taken_is_said() -> None:
+    with pytest.raises(FinetuneError, match=r"label_accuracy cannot be taken: no example has a label .*--labels"):
+        Scorer([example("one"), example("two")], metrics=("label_accuracy",))
+    with pytest.raises(FinetuneError, match="schema_valid cannot be taken"):
+        Scorer([example("one")], metrics=("schema_valid",))
+    assert Scorer([example("one")], metrics=("token_f1",)).metrics == ("token_f1",)
+    assert Scorer([example("one"), example("two")], labels=["ONE", "two"]).metrics[0] == "label_accuracy"
