@@ -107,6 +107,14 @@ def shares(text: str, alias: str) -> dict[str, float]:
     return {} if place is None else _shares(aliases.variants(place))
 
 
+def model_of(text: str, alias: str, variant: str) -> str:
+    """What the variant is asked for now; "" when there is none. Raises `FinetuneError` when it is not TOML."""
+    aliases = Aliases(text)
+    place = aliases.alias(alias)
+    found = [] if place is None else [one for one in aliases.variants(place) if _name(one) == variant]
+    return str(found[0].get("model", "")) if found else ""
+
+
 def promote(text: str, wanted: Promotion, upstreams: Sequence[Table]) -> tuple[str, Step]:
     """The configuration by which the variant has its share, and the others the rest in their former proportions.
 

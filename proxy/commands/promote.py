@@ -18,13 +18,13 @@ import typer
 from .failure import CommandFailed
 from .finetune_run import RUNS, RunsOption, told
 from .options import ConfigOption, DataDirOption, JsonOption, config_path
-from .promote_file import Configuration, Proxy
-from .promote_view import Outcome, show
 
 if TYPE_CHECKING:
     from finetune.promote import Promotion
     from finetune.promotions import Step
     from finetune.run import Run
+
+    from .promote_file import Configuration, Proxy
 
 _share = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s?%").fullmatch
 
@@ -73,6 +73,9 @@ def promote(
     share = _wanted_share(alias, run, canary, to, rollback=rollback)
     with told():
         from finetune.promotions import read_steps
+
+        from .promote_file import Configuration
+        from .promote_view import Outcome, show
 
         file = Configuration.at(config_path(config))
         with file.journal_held() if not dry_run else _nothing():
@@ -123,7 +126,7 @@ def _given(
     *, model: str, upstream: str, url: str, api_key: str, base_model: str, sticky: str, force: bool,
 ) -> tuple[str, Step]:  # fmt: skip
     """Raises `CommandFailed` and `FinetuneError`."""
-    from finetune.promote import Promotion, evaluation_of, objection, promote, shares
+    from finetune.promote import Promotion, evaluation_of, model_of, objection, promote, shares
 
     before = shares(file.text, alias)
     against = objection(run) if share > before.get(run.name, 0.0) else ""
@@ -133,7 +136,7 @@ def _given(
     wanted = Promotion(
         alias=alias,
         variant=run.name,
-        model=model or run.file.model or run.name,
+        model=model or model_of(file.text, alias, run.name) or run.file.model or run.name,
         share=share,
         run=str(run.folder.absolute()),
         upstream=upstream or (run.name if url else ""),

@@ -60,13 +60,14 @@ def weights(toml: Path) -> dict[str, float]:
 def test_a_canary_all_of_it_and_back_when_the_run_is_gone(tmp_path: Path, toml: Path, promote: Promote) -> None:
     before = toml.read_text()
     toml.chmod(0o640)
-    said = promote("v1", "--alias", "bot", "--canary", "10%", *PLACE)
+    said = promote("v1", "--alias", "bot", "--canary", "10%", "--model", "asked-so", *PLACE)
     assert toml.read_text().startswith(before)
     assert toml.stat().st_mode & 0o777 == 0o640
     assert "v1         -  →     10%" in said
     assert '+name = "bot"' in said
     assert "it is used when Penstock loads it" in said
     promote("v1", "--alias", "bot", "--to", "100%")
+    assert tomllib.loads(toml.read_text())["models"][0]["variants"][1]["model"] == "asked-so"
     assert weights(toml) == {"base": 0, "v1": 100}
     log = read_steps(tmp_path / "runs" / "v1" / "promotions.jsonl")
     assert [(step.action, step.after) for step in log] == [
