@@ -21,8 +21,8 @@ from .rows import INSTRUCTIONS, Row, Rows, conversations, digest, text_of
 
 Alike = npt.NDArray[np.float64]
 """Each with each, -1 to 1."""
-Embed = Callable[[list[str]], npt.NDArray[np.float32] | None]
-"""A row of length 1 for each text; None for texts that the model is not for."""
+Embed = Callable[[list[str]], Sequence[npt.NDArray[np.float32]] | None]
+"""A vector of length 1 for each text; None for texts that the model is not for."""
 
 POOL_MAX: Final = 2_000
 """Examples that are chosen among; of more, those at equal distances."""
@@ -104,7 +104,8 @@ def similarities(texts: list[str], embed: Embed, model: str) -> tuple[Alike, str
     vectors = embed(texts)
     if vectors is None:
         return cosines(texts), WORDS_ALIKE
-    return np.asarray(vectors @ vectors.T, dtype=np.float64), model
+    matrix = np.asarray(vectors, dtype=np.float64)
+    return matrix @ matrix.T, model
 
 
 def representative(

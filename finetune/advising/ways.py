@@ -20,7 +20,7 @@ HOSTED_MIN: Final = 10
 BASE: Final = "Qwen/Qwen3-8B"
 SMALL_BASE: Final = "Qwen/Qwen3-0.6B"
 """For a processor."""
-PROVIDER: Final = "https://api.tokenfactory.nebius.com/v1/"
+PROVIDER: Final = "--base-url https://api.tokenfactory.nebius.com/v1/ --api-key env:NEBIUS_API_KEY"
 TRAINED_THERE: Final = "meta-llama/Meta-Llama-3.1-8B-Instruct"
 """A provider with OpenAI's own endpoints of fine-tuning, and a model that it trains."""
 
@@ -144,7 +144,7 @@ def _hosted(facts: Facts) -> Way:
         usd=cheapest.usd,
         price=f"{_usd(cheapest.usd)} ({cheapest.provider}, {cheapest.as_of})",
         time="minutes to hours, in a queue",
-        command=f"penstock finetune openai {facts.named} --model {TRAINED_THERE} --base-url {PROVIDER}",
+        command=f"penstock finetune openai {facts.named} --model {TRAINED_THERE} {PROVIDER}",
     )
 
 
@@ -212,7 +212,7 @@ def _dpo(facts: Facts) -> Way:
     method = "qlora" if _quantised(_shown_hours(facts)) else "lora"
     tuned = shlex.quote(f"penstock-runs/{facts.name}-{method}/merged")
     here = f"penstock finetune lora {facts.named} --base {tuned} --dpo"
-    there = f"penstock finetune openai {facts.named} --model THE-TUNED-MODEL --base-url {PROVIDER} --dpo"
+    there = f"penstock finetune openai {facts.named} --model THE-TUNED-MODEL {PROVIDER} --dpo"
     against = []
     if pairs < PAIRS_MIN:
         against.append(f"{pairs:,} preference pairs; {PAIRS_MIN} are little.")

@@ -125,15 +125,13 @@ def _price(settings: Settings) -> Callable[[str, int, int], float | None]:
 
 def _embed(texts: list[str]) -> Any:
     """None where `penstock[semantic]` is not installed, and for scripts that its model does not know."""
-    import numpy as np
-
     from cache.embedding import EmbeddingFailed, LocalEmbedder
     from cache.threads import Threads
 
     if importlib.util.find_spec("wordllama") is None:
         return None
     try:
-        return np.stack(LocalEmbedder(Threads("embedding", 1, 1)).embed_now(texts))
+        return LocalEmbedder(Threads("embedding", 1, 1)).embed_now(texts)
     except EmbeddingFailed:
         return None
 
