@@ -6,12 +6,14 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from finetune.advising import facts, labels, repeats
 from finetune.advising.features import cosines, effective_number, numbers, pairs, tf_idf
 from finetune.advising.measures import COMPARED_MAX, Measures, measure, spaced, spread
 from finetune.advising.rows import Row, Rows, digest
-from tests.unit.finetune.advising.talks import by_words, different, row, rows
+from tests.unit.finetune.advising.talks import Talk, by_words, different, row, rows
 
 
 def measured(
@@ -214,3 +216,16 @@ def test_a_sample_at_equal_distances() -> None:
 def test_quantiles_are_values_that_occur() -> None:
     found = spread([1, 2, 3, 4, 100])
     assert (found.p10, found.p50, found.p90, found.max, found.mean) == (1, 3, 100, 100, 22)
+
+
+_text = st.text(max_size=30)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(_text, _text, _text), min_size=1, max_size=8))
+def test_whatever_is_written_shares_are_shares_and_no_more_are_distinct_than_there_are(talks: list[Talk]) -> None:
+    found = measured([row(question, answer, rules) for rules, question, answer in talks])
+    assert 1 - 1e-9 <= found.diversity.effective <= len(talks) + 1e-9
+    assert 0 <= found.static.share <= 1
+    assert 0 <= found.new.share <= 1
+    assert 1 <= found.distinct <= len(talks)
