@@ -8,7 +8,7 @@ PREVIEW := tests/grafana/preview
 ARGS   ?=
 APT    := $(if $(filter 0,$(shell id -u)),,sudo) env DEBIAN_FRONTEND=noninteractive apt-get -qq
 
-.PHONY: help serve test unit lint bench dashboards requirements preview clean
+.PHONY: help serve test unit lint bench demo dashboards requirements preview clean
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ lint: $(VENV)/tests  ## ruff and mypy --strict
 bench: $(VENV)/tests  ## print the speed table: each figure a ratio to a baseline of the same run (ARGS="unary --seconds 3")
 	@command -v nginx >/dev/null && command -v wrk >/dev/null || { $(APT) update && $(APT) install -y nginx-light wrk; }
 	$(BIN)/python -m tests.bench $(ARGS)
+
+demo: $(VENV)/tests  ## run the whole loop here: traffic, a dataset, a tuned model, its promotion (ARGS="--folder /tmp/demo")
+	$(BIN)/python -m deploy.demo $(ARGS)
 
 requirements:  ## write deploy/docker/requirements.txt anew: the newest versions that pyproject.toml allows
 	rm -rf build/image && $(PYTHON) -m venv build/image
