@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import finetune_advise, finetune_hosted, finetune_lora
+from . import finetune_advise, finetune_hosted, finetune_lora, finetune_serve
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Train a model of one's own on a dataset.")
 
@@ -18,3 +18,6 @@ app.command("resume")(finetune_hosted.resume)
 app.command("delete-files")(finetune_hosted.delete_files)
 app.command("lora")(finetune_lora.lora)
 app.command("advise")(finetune_advise.advise)
+app.command("runs")(finetune_serve.list_runs)
+app.command("serve")(finetune_serve.serve)
+app.command("show")(finetune_serve.show)

@@ -85,7 +85,7 @@ def lora(
     json_output: JsonOption = False,
 ) -> None:
     """Train an adapter on this machine (LoRA, QLoRA; answers or pairs of answers)."""
-    given = {key: value for key, value in context.params.items() if key not in _OURS and value not in (None, False)}
+    given = {key: value for key, value in context.params.items() if key not in _OURS and value is not None and value is not False}
     for several in ("targets", "track"):
         if several in given:
             given[several] = tuple(word.strip() for word in given[several].split(",") if word.strip())

@@ -29,6 +29,7 @@ from . import (
     queued,
     recorder,
     sizing,
+    training,
 )
 from .figures import Figure, show
 from .machine import describe
@@ -51,6 +52,7 @@ BENCHES: dict[str, tuple[Bench, float]] = {
     "sizing": (sizing.sizing, 0.0),
     "dashboards": (dashboards.dashboards_bench, dashboards.SECONDS),
     "datasets": (datasets.datasets, datasets.SECONDS),
+    "training": (training.training, training.SECONDS),
 }
 """Each bench with the seconds it takes by default: of one run, of the outage, or at most."""
 
