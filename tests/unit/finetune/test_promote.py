@@ -176,9 +176,10 @@ def test_a_roll_back_leaves_an_upstream_that_another_alias_uses() -> None:
 
 def test_what_the_proxy_refused_was_never_promoted() -> None:
     text, steps = steps_of(CONFIGURED, wanted(10))
-    _, more = steps_of(text, wanted(50))
+    _, more = steps_of(text, wanted(50, variant="v2", model="v2", upstream="v2"))
     refused = msgspec.structs.replace(more[0], action="refused")
-    back, _ = roll_back(text, "bot", [*steps, *more, refused])
+    back, step = roll_back(text, "bot", [*steps, *more, refused])
+    assert step.variant == "v1"
     assert shares(back, "bot") == {"base": 100}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -164,8 +166,11 @@ def test_a_proxy_that_reads_another_file_stops_it(tmp_path: Path, toml: Path, pr
     note = Serving(pid=os.getpid(), host="h", port=1, store_url="", metrics_port=0, started=0)
     held.publish(msgspec.structs.replace(note, configuration="/etc/other.toml"))
     promote("v1", "--alias", "bot", "--to", "10%", *PLACE, says="reads /etc/other.toml, not")
-    held.publish(msgspec.structs.replace(note, configuration=str(toml), pid=os.getppid()))
-    promote("v1", "--alias", "bot", "--to", "10%", *PLACE, says="is not a process that can be seen here")
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
+        held.publish(msgspec.structs.replace(note, configuration=str(toml), pid=stranger.pid))
+        promote("v1", "--alias", "bot", "--to", "10%", *PLACE, says="is not a process that can be seen here")
+        assert stranger.poll() is None
+        stranger.kill()
     assert toml.read_text() == before
     promote("v1", "--alias", "bot", "--to", "10%", *PLACE, "--no-reload")
     held.release()
