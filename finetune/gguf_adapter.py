@@ -21,7 +21,6 @@ from .errors import FinetuneError
 
 if TYPE_CHECKING:
     import numpy as np
-    from peft import LoraConfig
 
 ARCHITECTURES: Final = {
     **dict.fromkeys(("llama", "mistral"), "llama"),
@@ -64,12 +63,13 @@ def refusal(adapter: Path) -> str:
     """Why llama.cpp cannot load this adapter, as far as its configuration tells; "" when it can."""
     config = _config_of(adapter)
     for name, says in _REFUSED.items():
-        if getattr(config, name, None):
+        if config.get(name):
             return f"llama.cpp has no adapters with {says}. {_INSTEAD}"
-    if config.bias != "none":
+    if config.get("bias", "none") != "none":
         return f"llama.cpp has no adapters with trained biases. {_INSTEAD}"
-    if isinstance(config.init_lora_weights, str) and config.init_lora_weights.startswith(_CHANGES_BASE):
-        return f"An adapter that began with {config.init_lora_weights} needs a changed base. {_INSTEAD}"
+    began = str(config.get("init_lora_weights", ""))
+    if began.startswith(_CHANGES_BASE):
+        return f"An adapter that began with {began} needs a changed base. {_INSTEAD}"
     return ""
 
 
@@ -93,14 +93,13 @@ def _is_gguf(base: Path | Mapping[str, Any]) -> bool:
     return isinstance(base, Path) and base.is_file() and base.suffix != ".json"
 
 
-def _config_of(adapter: Path) -> LoraConfig:
-    from peft import LoraConfig
-
+def _config_of(adapter: Path) -> dict[str, Any]:
+    """Without peft, which would load PyTorch for it."""
     try:
-        config = LoraConfig.from_pretrained(str(adapter))
-    except (ValueError, OSError, TypeError) as error:
+        config = msgspec.json.decode((adapter / "adapter_config.json").read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError) as error:
         raise FinetuneError(f"{adapter} is no adapter: adapter_config.json is missing or damaged.") from error
-    if not isinstance(config, LoraConfig):
+    if config.get("peft_type") != "LORA":
         raise FinetuneError(f"{adapter} is no LoRA adapter.")
     return config
 
@@ -149,7 +148,7 @@ def _renamed(adapter: Path, shape: Shape) -> Iterator[tuple[str, np.ndarray[Any,
     from safetensors.torch import load_file
 
     config = _config_of(adapter)
-    alphas: Mapping[str, float] = config.alpha_pattern or {}
+    alphas: Mapping[str, float] = config.get("alpha_pattern") or {}
     try:
         weights = load_file(adapter / "adapter_model.safetensors")
     except (OSError, SafetensorError) as error:
@@ -167,10 +166,10 @@ def _renamed(adapter: Path, shape: Shape) -> Iterator[tuple[str, np.ndarray[Any,
             yield f"{name}.weight.lora_a", values, 0.0
             continue
         rank = values.shape[1]
-        alpha = float(alphas.get(get_pattern_key([*alphas], module), config.lora_alpha))
+        alpha = float(alphas.get(get_pattern_key([*alphas], module), config["lora_alpha"]))
         if shape.architecture == "llama" and module.endswith(("q_proj", "k_proj")):
             values = interleaved(values, shape.heads if module.endswith("q_proj") else shape.key_heads)
-        yield f"{name}.weight.lora_b", values, alpha * math.sqrt(rank) if config.use_rslora else alpha
+        yield f"{name}.weight.lora_b", values, alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
 
 
 def interleaved(rows: np.ndarray[Any, Any], heads: int) -> np.ndarray[Any, Any]:

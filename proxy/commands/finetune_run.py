@@ -16,6 +16,7 @@ EXTRA: Final = frozenset(
     {
         *("torch", "transformers", "tokenizers", "peft", "trl", "accelerate", "datasets", "bitsandbytes", "gguf"),
         *("numpy", "scipy", "matplotlib", "plotext", "rouge_score", "jsonschema", "tomlkit"),
+        *("xllamacpp", "fastapi", "uvicorn"),
     }
 )
 """What `pip install 'penstock[train]'` brings."""
