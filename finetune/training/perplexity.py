@@ -10,6 +10,8 @@ from ..run import Interval
 from .conversations import UNLEARNT, Example
 
 RESAMPLES: Final = 1000
+LOGITS_MAX: Final = 2**28
+"""Of a batch: 1 GiB in float32. Training itself never has them all at once, so its batches may be too large here."""
 
 
 class Surprise(NamedTuple):
@@ -31,7 +33,7 @@ def surprises(
     found: list[Surprise | None] = [None] * len(examples)
     try:
         with torch.inference_mode():
-            for batch in _batches(examples, batch_size):
+            for batch in _batches(examples, batch_size, LOGITS_MAX // model.config.get_text_config().vocab_size):
                 for at, surprise in zip(batch, _of(model, [examples[at] for at in batch]), strict=True):
                     found[at] = surprise
                 done(len(batch))
@@ -55,11 +57,16 @@ def perplexity(found: Sequence[Surprise], seed: int = 0) -> Interval:
     return Interval(mean=math.exp(nll.sum() / tokens.sum()), low=float(low), high=float(high), n=len(found))
 
 
-def _batches(examples: Sequence[Example], size: int) -> Iterator[list[int]]:
-    """Of like length, so that little is padding."""
-    order = sorted(range(len(examples)), key=lambda at: len(examples[at].ids))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+def _batches(examples: Sequence[Example], size: int, tokens_max: int) -> Iterator[list[int]]:
+    """Of like length, so that little is padding; at least one example each."""
+    batch: list[int] = []
+    for at in sorted(range(len(examples)), key=lambda at: len(examples[at].ids)):
+        if batch and (len(batch) == size or (len(batch) + 1) * len(examples[at].ids) > tokens_max):
+            yield batch
+            batch = []
+        batch.append(at)
+    if batch:
+        yield batch
 
 
 def _of(model: Any, batch: Sequence[Example]) -> list[Surprise]:

@@ -113,7 +113,10 @@ def totals(path: Path) -> tuple[int, dict[str, float]]:
     """Steps that were done, the last `train` loss and the best `validation` loss, by the log."""
     steps, losses, best = 0, 0.0, math.inf
     for line in path.read_bytes().splitlines() if path.exists() else ():
-        found = msgspec.json.decode(line)
+        try:
+            found = msgspec.json.decode(line)
+        except msgspec.DecodeError:
+            continue  # half written when the run was killed
         steps = max(steps, found["step"])
         losses = found.get("loss", losses)
         best = min(best, found.get("eval_loss", best))
