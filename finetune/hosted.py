@@ -248,7 +248,7 @@ def _note(run: Run, state: State, log: results.Log) -> None:
     found = {"train": log.last("loss"), "validation": log.least("eval_loss")}
     file.loss = {name: value for name, value in found.items() if value is not None}
     file.steps, file.model, file.error = job.steps, job.fine_tuned_model, ""
-    file.ended = _iso(job.finished)
+    file.ended, file.seed = _iso(job.finished), file.seed if job.seed is None else job.seed
     file.state = "finished"
     run.save()
     dataset = Path(file.dataset.folder)

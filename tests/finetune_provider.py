@@ -12,12 +12,14 @@ killed meanwhile, and `held` is set as soon as that is so.
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, Self
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
+from python_multipart import parse_form
 
 from .batch_provider_replies import error
 from .finetune_provider_jobs import File, Job, Knobs, Refused, judged_body, new_file, new_job, page
@@ -112,6 +114,7 @@ class FinetuneProvider:
         self.asked.append(name)
         fault = (self.knobs.faults.get(name) or [""]).pop(0)
         try:
+            await request.read()  # What was received whole is done, even if whoever asked dies.
             await self._maybe_hold(number, "before")
             if fault == "cut before":
                 return _cut(request)
@@ -157,13 +160,18 @@ class FinetuneProvider:
 
     async def _upload(self, request: web.Request) -> web.Response:
         fields: dict[str, Any] = {}
-        async for part in await request.multipart():
-            assert isinstance(part, BodyPartReader)
-            fields[part.name or ""] = await part.read() if part.name == "file" else await part.text()
-            fields[f"{part.name} name"] = part.filename
-        if fields.get("purpose") != "fine-tune":
+
+        def take_file(file: Any) -> None:
+            file.file_object.seek(0)
+            fields["name"], fields["file"] = file.file_name.decode(), file.file_object.read()
+            file.close()
+
+        headers = {"Content-Type": request.headers["Content-Type"].encode()}
+        body = io.BytesIO(await request.read())
+        parse_form(headers, body, lambda field: fields.update({field.field_name.decode(): field.value}), take_file)
+        if fields.get("purpose") != b"fine-tune":
             raise Refused(400, "That is no purpose.", param="purpose")
-        file = new_file(fields["file name"], bytes(fields["file"]), "fine-tune")
+        file = new_file(fields["name"], fields["file"], "fine-tune")
         self.files[file.id] = file
         return web.json_response(file.shown())
 

@@ -74,6 +74,7 @@ def _take_job(hosted: Hosted, found: FineTuningJob, shown: Shown) -> bool:
     job.created = float(found.created_at or 0)
     job.finished = float(found.finished_at or 0)
     job.estimated_finish = float(found.estimated_finish or 0)
+    job.seed = found.seed
     job.trained_tokens = found.trained_tokens or 0
     job.fine_tuned_model = found.fine_tuned_model or ""
     job.result_files = [*(found.result_files or [])]

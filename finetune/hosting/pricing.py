@@ -51,4 +51,5 @@ def said(found: Price, model: str) -> str:
     if found.usd is None:
         return f"{about}: price unknown for {model}."
     of = f" at the list price of {found.as_of}" if found.as_of else ""
-    return f"{about}: about ${found.usd:.2f}{of}."
+    usd = f"{found.usd:.2f}" if found.usd >= 1 or not found.usd else f"{found.usd:.4f}"
+    return f"{about}: about ${usd}{of}."

@@ -56,6 +56,7 @@ class Job(Asked, kw_only=True):
     trained_tokens: int = 0
     fine_tuned_model: str = ""
     result_files: list[str] = []
+    seed: int | None = None
     last_event: str = ""
     error: str = ""
     results_read: bool = False

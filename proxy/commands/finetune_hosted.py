@@ -255,7 +255,9 @@ def _kept(run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise CommandFailed(f"A job that began goes on there. Look again: penstock finetune watch {run.name}") from None
+        raise CommandFailed(
+            f"A job that there is goes on. The same command comes back to the run {run.name}."
+        ) from None
 
 
 def _print_plan(wanted: Plan, *, as_json: bool) -> None:

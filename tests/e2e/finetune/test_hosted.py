@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,23 @@ def dataset(tmp_path: Path) -> Path:
     return write_dataset(tmp_path / "dataset")
 
 
+@pytest.fixture(autouse=True)
+def without_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where matplotlib is not installed: a plot takes longer than all the rest."""
+    if "plot" not in request.node.name:
+        monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+class Told(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
 def fails(folder: Path, provider: FinetuneProvider, **more: Any) -> str:
     """The one line of what went wrong."""
     with pytest.raises(FinetuneError) as caught:
@@ -47,21 +65,21 @@ def job_shown(provider: FinetuneProvider) -> dict[str, Any]:
     return job.shown
 
 
-def test_from_the_files_to_the_model(provider: FinetuneProvider, tmp_path: Path) -> None:
+def test_from_the_files_to_the_model_and_a_plot(provider: FinetuneProvider, tmp_path: Path) -> None:
     run = train(
-        tmp_path, provider.base_url, n_epochs=2, batch_size=4, learning_rate_multiplier=0.5, suffix="support", seed=7,
+        tmp_path, provider.base_url, n_epochs=2, batch_size=4, learning_rate_multiplier=0.5, suffix="support", seed=5,
         wandb_project="house", wandb_entity="us",
     )  # fmt: skip
     file = Run.open(run.folder).file
     shown = job_shown(provider)
-    assert (file.state, file.method, file.base, file.seed, file.steps) == ("finished", "hosted", "trainable-1", 7, 6)
+    assert (file.state, file.method, file.base, file.seed, file.steps) == ("finished", "hosted", "trainable-1", 5, 6)
     assert file.model == shown["fine_tuned_model"]
     assert file.loss == {"train": 0.5, "validation": pytest.approx(4 / 6, abs=1e-4)}
     assert file.prune == ("You are",)
     (body,) = provider.bodies
     asked = {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 0.5}
     assert body["method"] == {"type": "supervised", "supervised": {"hyperparameters": asked}}
-    assert (body["hyperparameters"], body["suffix"], body["seed"]) == (asked, "support", 7)
+    assert (body["hyperparameters"], body["suffix"], body["seed"]) == (asked, "support", 5)
     assert body["integrations"][0]["wandb"] == {"project": "house", "entity": "us", "tags": ["penstock"]}
     contents = {file.id: file.content for file in provider.made()}
     assert contents[body["training_file"]] == (tmp_path / "dataset" / "train.jsonl").read_bytes()
@@ -95,25 +113,22 @@ def test_a_server_that_knows_fewer_fields(
     provider: FinetuneProvider, tmp_path: Path, refuses: list[str], left: set[str]
 ) -> None:
     provider.knobs.refuses = refuses
-    assert train(tmp_path, provider.base_url, n_epochs=2).file.state == "finished"
+    run = train(tmp_path, provider.base_url, n_epochs=2)
+    assert (run.file.state, run.file.seed) == ("finished", 7), "the seed that the provider made"
     assert provider.bodies[-1].keys() & {"method", "hyperparameters"} == left
     assert job_shown(provider)["hyperparameters"]["n_epochs"] == 2
 
 
 def test_what_a_server_leaves_out_without_a_word_is_told(provider: FinetuneProvider, tmp_path: Path) -> None:
     provider.knobs.ignores = ["method", "hyperparameters"]
-    told: list[str] = []
-
-    class Told(Silent):
-        def say(self, line: str) -> None:
-            told.append(line)
-
+    told = Told()
     there = Provider(provider.base_url, "sk-a", PACE)
     plan = hosted.plan(options(tmp_path, n_epochs=2), there, Silent(), count=len, rate=None, today=TODAY)
     run = hosted.begin(plan, tmp_path / "runs", there, api_key="", at=NOW)
-    hosted.go_on(run, there, Told())
+    hosted.go_on(run, there, told)
     there.close()
-    assert "The provider took n_epochs 3 instead of 2." in told
+    assert "The provider took n_epochs 3 instead of 2." in told.lines
+    assert any(line.startswith("matplotlib is not installed, so the loss is not drawn") for line in told.lines)
 
 
 @pytest.mark.parametrize("request_name", [FILES, JOBS])
@@ -127,6 +142,15 @@ def test_no_fault_makes_anything_twice(
     assert train(tmp_path, provider.base_url, pace).file.state == "finished"
     assert (len(provider.made()), len(provider.jobs)) == (2, 1)
     assert not provider.knobs.faults[request_name]
+
+
+def test_the_same_file_of_another_run_is_left_to_it(provider: FinetuneProvider, tmp_path: Path) -> None:
+    train(tmp_path, provider.base_url)
+    provider.knobs.faults = {FILES: ["cut before"]}
+    run = train(tmp_path, provider.base_url, run="second")
+    mine = {upload.id for upload in State.open(run.folder).hosted.files.values()}
+    assert (len(provider.made()), len(provider.jobs), len(mine)) == (4, 2, 2)
+    assert mine == {file.id for file in provider.made() if "-second-" in file.filename}
 
 
 def test_a_list_that_lags_behind_makes_nothing_twice(provider: FinetuneProvider, tmp_path: Path) -> None:
@@ -211,6 +235,16 @@ def test_a_failed_job_and_another_one(provider: FinetuneProvider, tmp_path: Path
     assert (len(provider.made()), len(provider.jobs)) == (2, 2)
     assert State.open(run.folder).hosted.job.attempt == 2
     assert [line["step"] for line in map(json.loads, run.log.read_text().splitlines())] == [1, 2, 3, 4, 5, 6]
+
+
+def test_another_job_is_not_taken_for_the_one_before(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.ignores = ["metadata"]
+    provider.knobs.fail_with = "No."
+    fails(tmp_path, provider)
+    provider.knobs.fail_with = ""
+    provider.knobs.faults = {JOBS: ["cut before"]}
+    assert train(tmp_path, provider.base_url, again=True).file.state == "finished"
+    assert len(provider.jobs) == 2
 
 
 def test_a_file_that_the_provider_does_not_like(provider: FinetuneProvider, tmp_path: Path) -> None:

@@ -10,17 +10,20 @@ from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from finetune.hosting.state import State
 from finetune.run import Run
-from tests.e2e.finetune.hosted_run import RUN, started, train, write_dataset
+from tests.e2e.finetune.hosted_run import PACE, RUN, started, train, write_dataset
 from tests.finetune_provider import FinetuneProvider, When
 
 STEPS = 2
 REQUESTS = 14
 """Of a training that nothing happens to: models, two files, a job, four looks at it of two each, its results of two."""
 ENDS_WITHIN_S = 30.0
+PATIENT = msgspec.structs.replace(PACE, settle_s=ENDS_WITHIN_S)
+"""Where what was asked for is surely done in the end, nobody waits so long."""
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ def test_killed_while_a_request_is_at_work(provider: FinetuneProvider, tmp_path:
     first.kill()
     assert ended(first) == -signal.SIGKILL
     asked = len(provider.asked)
-    second = started(tmp_path, provider.base_url, tmp_path / "outcome-2")
+    second = started(tmp_path, provider.base_url, tmp_path / "outcome-2", PATIENT)
     deadline = time.monotonic() + ENDS_WITHIN_S
     while len(provider.asked) == asked and time.monotonic() < deadline:
         time.sleep(0.002)

@@ -79,6 +79,7 @@ def test_prices() -> None:
     assert said(price(1_000_000, None, rate), "m") == (
         "1,000,000 tokens, 3 epochs if the provider takes as many: about $75.00 at the list price of 2025."
     )
+    assert said(price(1000, 1, rate), "m").endswith("about $0.0250 at the list price of 2025.")
     assert price(1_000_000, 1, None).usd is None
     assert said(price(10, 1, None), "house-1") == "10 tokens, 1 epoch: price unknown for house-1."
     assert said(price(10, 1, Rate(usd_a_million=0.0, as_of="")), "m") == "10 tokens, 1 epoch: about $0.00."
