@@ -32,7 +32,7 @@ def draw(evaluation: Evaluation, path: Path) -> None:
             panel.set_axis_off()
     figure.suptitle(
         f"{evaluation.dataset.name}, {evaluation.split}: {evaluation.examples} examples, 95 % intervals; "
-        f"colour: differs from {_short(evaluation.baseline)}",
+        f"green: better than {_short(evaluation.baseline)}, red: worse",
         fontsize=10,
     )
     try:
@@ -61,13 +61,14 @@ def _panel(panel: Any, evaluation: Evaluation, metric: str, *, named: bool) -> N
             linewidth=1.6,
         )
         panel.annotate(
-            f"{found['mean']:.3g}",
+            f"{found['mean']:.3f}",
             (found["mean"], height),
             xytext=(0, 6),
             textcoords="offset points",
             ha="center",
             fontsize=8,
             color=color,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     base = evaluation.models[evaluation.baseline].get(metric)
     if base is not None:

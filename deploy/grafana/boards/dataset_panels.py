@@ -60,7 +60,7 @@ def _share() -> Panel:
 
 _SAID: Final = """said AS (
     SELECT request_id, response_id, timestamp, score, correction FROM feedback FINAL
-    WHERE timestamp >= $__fromTime AND (score IS NOT NULL OR correction IS NOT NULL)
+    WHERE timestamp >= $__fromTime AND kind = 'feedback' AND (score IS NOT NULL OR correction IS NOT NULL)
 )"""
 """What was thought of replies since the time range began; it may be said long after the call."""
 
@@ -92,7 +92,7 @@ def _scored() -> Panel:
     return stat(
         "Scored calls",
         "SELECT uniqExact(if(request_id = '', response_id, request_id)) AS calls FROM feedback FINAL "
-        "WHERE $__timeFilter(timestamp) AND score IS NOT NULL",
+        "WHERE $__timeFilter(timestamp) AND kind = 'feedback' AND score IS NOT NULL",
         about="Calls that were given a score in the time range, of whatever model, whether they are examples or not.",
     )
 

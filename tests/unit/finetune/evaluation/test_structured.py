@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,11 +38,13 @@ def test_values_are_the_same(one: Any, other: Any, is_same: bool) -> None:
 SCHEMA = {"type": "object", "required": ["city"], "properties": {"city": {"type": "string"}}}
 
 
-def test_a_schema_says_which_rule_is_broken_and_never_the_value() -> None:
+def test_a_schema_says_which_rule_is_broken_and_never_the_value(tmp_path: Path) -> None:
     assert violation({"city": "Rome"}, SCHEMA) is None
     assert violation({}, SCHEMA) == "required at $"
     assert violation({"city": 3}, SCHEMA) == "type at $.city"
-    assert violation({}, {"$ref": "http://127.0.0.1:9/else.json"}) == "$ref", "nothing is fetched"
+    elsewhere = tmp_path / "else.json"
+    elsewhere.write_text('{"type": "object"}')
+    assert violation({}, {"$ref": elsewhere.as_uri()}) == "$ref", "nothing is fetched"
     with pytest.raises(FinetuneError, match="here is no JSON schema"):
         check_schema({"type": "objekt"}, "here")
     with pytest.raises(FinetuneError, match="here is no JSON schema"):
