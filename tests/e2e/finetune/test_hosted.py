@@ -128,6 +128,7 @@ def test_what_a_server_leaves_out_without_a_word_is_told(provider: FinetuneProvi
     hosted.go_on(run, there, told)
     there.close()
     assert "The provider took n_epochs 3 instead of 2." in told.lines
+    assert told.lines.count("The job is running") == 1, "an event is told once"
     assert any(line.startswith("matplotlib is not installed, so the loss is not drawn") for line in told.lines)
 
 
