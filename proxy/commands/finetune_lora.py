@@ -85,7 +85,11 @@ def lora(
     json_output: JsonOption = False,
 ) -> None:
     """Train an adapter on this machine (LoRA, QLoRA; answers or pairs of answers)."""
-    given = {key: value for key, value in context.params.items() if key not in _OURS and value is not None and value is not False}
+    given = {
+        key: value
+        for key, value in context.params.items()
+        if key not in _OURS and value is not None and value is not False
+    }
     for several in ("targets", "track"):
         if several in given:
             given[several] = tuple(word.strip() for word in given[several].split(",") if word.strip())
@@ -105,8 +109,7 @@ def _begun(dataset: Path, runs: Path, given: dict[str, Any], *, dry_run: bool) -
     from finetune.training.options import LoraOptions
 
     options = LoraOptions(dataset=str(dataset), **given)
-    if Path(options.base).exists():
-        _offline()
+    _prepare(options.base)
     from finetune import lora
     from finetune.training.estimating import words
     from finetune.training.progress import Written, quiet
@@ -125,8 +128,7 @@ def _resumed(name: str, runs: Path, given: dict[str, Any]) -> dict[str, Any]:
     from finetune.run import Run, folder_of
 
     run = Run.open(folder_of(name, runs))
-    if Path(run.file.base).exists():
-        _offline()
+    _prepare(run.file.base)
     from finetune import lora
     from finetune.training.progress import Written, quiet
 
@@ -141,6 +143,9 @@ def _told(run: Any) -> dict[str, Any]:
     return {**told, "folder": str(run.folder)}
 
 
-def _offline() -> None:
-    """Libraries ask the hub about a local folder otherwise. Read when they are imported."""
-    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
+def _prepare(base: str) -> None:
+    """What libraries read when they are imported: bars of theirs would break into ours, and about a local folder they
+    would ask the hub."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    if Path(base).exists():
+        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"

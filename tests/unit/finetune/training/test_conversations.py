@@ -183,6 +183,13 @@ def test_a_pair_is_a_question_and_two_answers_with_their_ends(template: str) -> 
     assert learnt(pair.preferred()) == ["Aye.<|im_end|>\n"]
 
 
+def test_what_both_answers_begin_with_is_theirs_and_not_the_questions() -> None:
+    [pair] = encoder().pairs([preference(USER, chosen={**AYE, "content": "Aye, sir."})], Counted())
+    [same] = encoder().pairs([preference(USER, chosen=ARR, rejected={**ARR, "content": "  Arr, no!"})], Counted())
+    assert same.prompt == pair.prompt
+    assert same.chosen[:3] == same.rejected[:3]
+
+
 def test_long_pairs_are_cut_or_left_out_and_counted() -> None:
     counted = Counted()
     long = {"role": "assistant", "content": "Aye, " * 30}
