@@ -15,6 +15,7 @@ import msgspec
 from ..messages import to_openai, tools_to_openai
 from .example import Example, Message, Row, text_of
 from .options import Clean, Options
+from .ordinary import ordinary
 from .reasons import Reason
 
 NOT_CONVERSATIONS: Final = frozenset({"embeddings", "moderations", "other"})
@@ -92,10 +93,16 @@ class _NotToLearn(Exception):
 
 def _read(row: Row) -> tuple[list[Message], list[Message]]:
     """What was asked, and what was said to it: the first choice. Raises `_NotToLearn`."""
-    asked = _chat(_decode(row.input_messages))
+    asked = _messages(row.input_messages)
     if row.system_instructions:
         asked = [*_chat([{"role": "system", "parts": _decode(row.system_instructions)}]), *asked]
-    return asked, _chat(_decode(row.output_messages)[:1]) if row.output_messages else []
+    return asked, _messages(row.output_messages, 1) if row.output_messages else []
+
+
+def _messages(text: str, most: int | None = None) -> list[Message]:
+    """The first of the messages."""
+    messages = ordinary(text, most)
+    return _chat(_decode(text)[:most]) if messages is None else messages
 
 
 def _chat(given: list[dict[str, Any]]) -> list[Message]:
@@ -103,7 +110,7 @@ def _chat(given: list[dict[str, Any]]) -> list[Message]:
     made: list[Message] = []
     for message in given:
         parts: list[Any] = message.get("parts") or []
-        # Most messages are one text; the long way takes five times as long and gives the same.
+        # Between others too most are one text; the long way takes five times as long and gives the same.
         if len(parts) == 1 and message.keys() <= _SIMPLE and message.get("refusal") is None:
             part = parts[0]
             if part["type"] == "text" and len(part) == 2 and (text := part["content"]).__class__ is str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from .example import Example, Message, text_of
 
@@ -107,7 +108,16 @@ def _canonical(arguments: Any) -> str:
     """Arguments without the blanks and the order of their writer, as far as they are JSON."""
     if not isinstance(arguments, str):
         return json.dumps(arguments, sort_keys=True)
+    return (_short if len(arguments) <= _SHORT else _rewritten)(arguments)
+
+
+def _rewritten(arguments: str) -> str:
     try:
         return json.dumps(json.loads(arguments), sort_keys=True)
     except (ValueError, RecursionError):
         return arguments.strip()
+
+
+_SHORT: Final = 1000
+_short: Final = lru_cache(1024)(_rewritten)
+"""A call is said again in all that come after it."""

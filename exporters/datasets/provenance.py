@@ -58,7 +58,7 @@ _NOWHERE: Final = _encode(Origin(split="train", line=0, request_id="", timestamp
 _REASONS: Final[dict[int, bytes]] = {reason: reason.name.lower().encode() for reason in Reason}
 
 
-class Pieces(msgspec.Struct, array_like=True):
+class Pieces(msgspec.Struct, array_like=True, gc=False):
     """What is known of a row before the choice, as pieces of JSON."""
 
     request_id: bytes

@@ -6,6 +6,7 @@ the digests of all beginnings of its conversations and, where near duplicates ar
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections import Counter, deque
@@ -161,7 +162,12 @@ _scanner: Scanner
 def _start(options: Options, source: Source, folder: Path) -> None:
     global _scanner
     _scanner = Scanner(options, source, folder)
+    # Rows hold no cycles, and to look for some among those that are held takes a sixth of the time of all.
+    gc.disable()
+    gc.freeze()
 
 
 def _scan(part: Slice) -> Scanned:
-    return _scanner.scan(part)
+    done = _scanner.scan(part)
+    gc.collect()
+    return done

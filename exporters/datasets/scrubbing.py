@@ -18,6 +18,10 @@ from .replacing import AS_IT_IS, FIELDS, NUMBER_MIN, PeopleFinder, Replacer, con
 
 _KNOWN_TOOLS_MAX: Final = 64
 _KNOWN_TOOLS_BYTES_MAX: Final = 64 * 1024
+_CLEAN_BYTES_MAX: Final = 4_000_000
+"""Of texts that are remembered to have nothing private in them; a character counts as one, though it may take four."""
+_TEXT_BYTES: Final = 100
+"""What a text takes beside its characters."""
 _USER_CHARACTERS_MIN: Final = 4
 _ANYBODY: Final = frozenset(
     {
@@ -47,6 +51,7 @@ class Scrubber:
         """Raises `DatasetError` for a pattern that cannot be used, and for an engine that is not installed."""
         self._finder = Finder(options.patterns)
         self._clean_tools: set[bytes] = set()
+        self._clean = _CleanTexts()
         self._people: PeopleFinder | None = None
         if options.engine == "presidio":
             from .presidio import People
@@ -61,14 +66,18 @@ class Scrubber:
         """
         literals = _literals(example.user)
         tools = self._not_known(example.tools, literals)
-        data = _joined(example, bool(tools))
-        if self._people is None and not self._finder.may_find(data, literals):
-            self._remember(tools)
-            return {}
-        names = Placeholders(data, literals[0][1] if literals else b"")
+        texts = _texts(example, bool(tools))
+        if self._people is None:
+            # A call says again what those before it said, and that was looked at.
+            new = self._clean.unknown(example.user, texts)
+            if not self._finder.may_find(_joined(new), literals):
+                self._clean.remember(example.user, new)
+                self._remember(tools)
+                return {}
+        names = Placeholders(_joined(texts), literals[0][1] if literals else b"")
         _replace(example, Replacer(self._finder, names, literals, self._people))
         # What was known by its context is private without it too.
-        if names.values and holds(_joined(example, True), names.values):
+        if names.values and holds(_joined(_texts(example, True)), names.values):
             known = [(kind, value) for value, kind in names.values.items()]
             _replace(example, Replacer(self._finder, names, known, None))
         return dict(names.counts)
@@ -114,10 +123,37 @@ def _replace(example: Example, replacer: Replacer) -> None:
         example.label = replacer.value(example.label)
 
 
-def _joined(example: Example, with_tools: bool) -> bytes:
-    """All text of the example, with a byte between that nothing private has."""
+class _CleanTexts:
+    """Texts in which nothing private was found, by the user whom they would name."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[str]] = {}
+        self._size = 0
+
+    def unknown(self, user: str, texts: list[str]) -> list[str]:
+        known = self._of.get(user)
+        return [text for text in texts if text not in known] if known else texts
+
+    def remember(self, user: str, texts: list[str]) -> None:
+        self._size += len(user) + sum(map(len, texts)) + _TEXT_BYTES * len(texts)
+        if self._size > _CLEAN_BYTES_MAX:
+            self._of.clear()
+            self._size = 0
+        self._of.setdefault(user, set()).update(texts)
+
+
+def _joined(texts: list[str]) -> bytes:
+    """With a byte between that nothing private has."""
+    return "\x00".join(texts).encode("utf-8", "surrogatepass")
+
+
+def _texts(example: Example, with_tools: bool) -> list[str]:
+    """All text of the example."""
     texts: list[str] = []
     for message in (*example.messages, *example.rejected):
+        if len(message) == 2 and (content := message.get("content")).__class__ is str:
+            texts.append(content)
+            continue
         for name, value in message.items():
             if type(value) is str and name in FIELDS:
                 if name != "role":
@@ -131,7 +167,7 @@ def _joined(example: Example, with_tools: bool) -> bytes:
     if example.tags:
         _collect(example.tags, "", texts)
     texts.append(example.label)
-    return "\x00".join(texts).encode("utf-8", "surrogatepass")
+    return texts
 
 
 def _collect(value: Any, key: str, texts: list[str]) -> None:

@@ -20,7 +20,7 @@ _ARRAY: Final = struct.Struct(">BI")
 _ARRAY32: Final = 0xDD
 
 
-class Waiting(msgspec.Struct, array_like=True):
+class Waiting(msgspec.Struct, array_like=True, gc=False):
     """A row as it is written, if it is."""
 
     pieces: Pieces
