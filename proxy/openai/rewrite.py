@@ -10,6 +10,9 @@ import msgspec
 from .document import Unreadable, read
 
 _ASK: Final = b'"include_usage":true'
+_MODEL: Final = b'"model"'
+_ESCAPED_LETTER: Final = b"\\u006"
+"""Of those in `model`: with it a key may be spelled otherwise."""
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]', re.DOTALL)
 _FIRST_KEY = re.compile(rb'[ \t\r\n]*([}"])')
 _VALUE = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")
@@ -96,8 +99,15 @@ def set_model(body: bytes, model: str) -> bytes | None:
 
     None when it stands there twice. `body` is the JSON text itself, without a content coding.
     """
+    value = msgspec.json.encode(model)
+    at = body.find(_MODEL)
+    if at >= 0 and body.find(_MODEL, at + 1) < 0 and _ESCAPED_LETTER not in body:
+        # Nearly always: it can only be this one, and a long body need not be looked through text by text.
+        colon = _VALUE.match(body, at + len(_MODEL))
+        if colon is not None:
+            return body[: colon.end()] + value + body[_value_end(body, colon.end()) :]
     span = _member(body, body.index(b"{"), "model")
-    return None if span is None else body[: span[0]] + msgspec.json.encode(model) + body[span[1] :]
+    return None if span is None else body[: span[0]] + value + body[span[1] :]
 
 
 def replace_member(body: bytes, name: str, old: msgspec.Raw, new: bytes) -> bytes | None:

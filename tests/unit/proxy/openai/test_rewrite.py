@@ -209,9 +209,24 @@ def test_a_service_tier_is_left_alone(body: bytes) -> None:
         (b'{"model":"a"}', b'{"model":"b\\"c"}'),
         (b' { "n":1e0 , "model" : "a\\"}" , "x":{"model":1}}', b' { "n":1e0 , "model" : "b\\"c" , "x":{"model":1}}'),
         (b'{"mod\\u0065l":"a","m":["model","a"]}', b'{"mod\\u0065l":"b\\"c","m":["model","a"]}'),
+        (b'{"mod\\u0065l":"a","x":{"model":"a"}}', b'{"mod\\u0065l":"b\\"c","x":{"model":"a"}}'),
+        (b'{"mod\\u0065l":"a","x":{"model":{"y":1}}}', b'{"mod\\u0065l":"b\\"c","x":{"model":{"y":1}}}'),
+        (b'{"x":"\\"model\\":1","model":"a"}', b'{"x":"\\"model\\":1","model":"b\\"c"}'),
+        (b'{"model":"a","mod\\u0065l":"a"}', None),
+        (b'{"mod\\u0065l":"a","model":"a"}', None),
+        (b'{"x":"model","model":"a"}', b'{"x":"model","model":"b\\"c"}'),
         (b'{"model":"a","model":"a"}', None),
-        (b'{"x":{"model":"a"}}', None),
     ],
 )
 def test_the_model_is_set(before: bytes, after: bytes | None) -> None:
     assert set_model(before, 'b"c') == after
+
+
+@given(
+    st.dictionaries(st.sampled_from(["a", "model", "x"]), JSON, max_size=3),
+    st.sampled_from([(",", ":"), (" , ", " : ")]),
+)
+def test_only_the_model_is_another(rest: dict[str, Any], separators: tuple[str, str]) -> None:
+    before = {"first": rest, "model": "bot", "last": [rest]}
+    after = set_model(json.dumps(before, separators=separators).encode(), "tuned")
+    assert after == json.dumps({**before, "model": "tuned"}, separators=separators).encode()
