@@ -24,9 +24,10 @@ from . import perplexity, recording, result, structured, summary
 from .asking import Answer, Asker, Sampling, question
 from .examples import Example, read
 from .journal import Journal, key_of
+from .patterns import PREFIX
 from .perplexity import Loss
 from .result import Evaluation, Measured, Places
-from .scoring import HIGHER_IS_BETTER, METRICS, Scorer
+from .scoring import METRICS, Scorer, higher_is_better
 from .summary import Asked
 
 ALL_METRICS: Final = (*METRICS, "perplexity")
@@ -52,6 +53,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """"": by what the answers are."""
     labels: tuple[str, ...] = ()
     schema: Path | None = None
+    patterns: tuple[str, ...] = ()
+    """`NAME=REGEX`: answers in which it is found score 1 in `pattern:NAME`."""
     tokenizer: str = ""
     """Folder, file or name that the chat template is read from, for perplexity."""
     sampling: Sampling = Sampling()
@@ -65,7 +68,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         if self.tuned and self.tuned not in self.models:
             raise FinetuneError(f"--tuned {self.tuned} is none of the models: {', '.join(self.models)}.")
         for name in (*self.metrics, *((self.primary,) if self.primary else ())):
-            if name not in ALL_METRICS:
+            if name not in ALL_METRICS and not name.startswith(PREFIX):
                 raise FinetuneError(f"There is no metric {name}. There are {', '.join(ALL_METRICS)}.")
 
 
@@ -113,7 +116,7 @@ def _scorer(examples: Sequence[Example], options: Options) -> Scorer:
             raise FinetuneError(f"{options.schema} cannot be read: {error.strerror}.") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise FinetuneError(f"{options.schema} is no JSON: {error}.") from error
-    scorer = Scorer(examples, metrics=options.metrics, labels=options.labels, schema=schema)
+    scorer = Scorer(examples, metrics=options.metrics, labels=options.labels, schema=schema, patterns=options.patterns)
     if options.primary and options.primary not in (*scorer.metrics, "perplexity"):
         raise FinetuneError(f"--primary {options.primary} cannot be taken on these examples.")
     return scorer
@@ -226,7 +229,7 @@ def _evaluation(
 ) -> Evaluation:
     baseline = options.models[0]
     models = {model: summary.measured(one, scorer.metrics, options.seed, model) for model, one in asked.items()}
-    metrics = [name for name in ALL_METRICS if all(name in one for one in models.values())]
+    metrics = [name for name in (*scorer.metrics, "perplexity") if all(name in one for one in models.values())]
     if not metrics:
         raise FinetuneError(f"No metric has two examples in {options.split}: take another --split or a larger one.")
     primary = options.primary or scorer.primary(examples)
@@ -234,7 +237,7 @@ def _evaluation(
         if options.primary:
             raise FinetuneError(f"--primary {primary} could not be measured. {' '.join(notes)}".strip())
         primary = metrics[0]
-    compared = summary.compared(asked, baseline, [name for name in metrics if name in METRICS], options.seed)
+    compared = summary.compared(asked, baseline, [name for name in metrics if name in scorer.metrics], options.seed)
     known = sum(one.nats is not None for found in asked.values() for one in found.losses)
     if known and any("perplexity" not in found for found in compared.values()):
         notes.append("Perplexity was not compared: the models cut the answers into different tokens, or one has none.")
@@ -246,7 +249,7 @@ def _evaluation(
         baseline=baseline,
         models=models,
         compared=compared,
-        higher_is_better={name: HIGHER_IS_BETTER[name] for name in metrics},
+        higher_is_better={name: higher_is_better(name) for name in metrics},
         primary=primary,
         tuned=options.tuned,
         id=journal.id,

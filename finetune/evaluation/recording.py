@@ -10,7 +10,7 @@ import httpx
 import tenacity
 
 from .asking import Answer
-from .scoring import YES_OR_NO, Score
+from .scoring import Score, is_yes_or_no
 
 AT_ONCE: Final = 500
 _TRIES: Final = 6
@@ -34,7 +34,7 @@ def items(run: str, answers: Iterable[tuple[Answer, Mapping[str, Score]]]) -> It
                 "run": run,
                 "name": name,
                 "score": score.value,
-                "label": ("pass" if score.value else "fail") if name in YES_OR_NO else "",
+                "label": ("pass" if score.value else "fail") if is_yes_or_no(name) else "",
                 "comment": score.why,
             }
 

@@ -15,6 +15,7 @@ from ..errors import FinetuneError
 from . import structured, texts
 from .asking import Answer
 from .examples import Example
+from .patterns import PREFIX, Patterns
 
 
 class Score(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -25,8 +26,17 @@ class Score(msgspec.Struct, frozen=True, omit_defaults=True):
 
 METRICS: Final = ("label_accuracy", "exact_match", "token_f1", "rouge_l", "json_valid", "schema_valid", "tool_calls")
 """Scores of single answers, from 0 to 1, larger is better. Perplexity is the server's, see `perplexity.py`."""
-YES_OR_NO: Final = frozenset({"label_accuracy", "exact_match", "json_valid", "schema_valid", "tool_calls"})
-HIGHER_IS_BETTER: Final = dict.fromkeys(METRICS, True) | {"perplexity": False}
+_YES_OR_NO: Final = frozenset({"label_accuracy", "exact_match", "json_valid", "schema_valid", "tool_calls"})
+
+
+def is_yes_or_no(metric: str) -> bool:
+    """Its scores are 0 and 1 alone."""
+    return metric in _YES_OR_NO or metric.startswith(PREFIX)
+
+
+def higher_is_better(metric: str) -> bool:
+    return metric != "perplexity"
+
 
 _PRIMARY: Final = ("label_accuracy", "tool_calls", "token_f1", "rouge_l", "exact_match", "schema_valid", "json_valid")
 
@@ -42,12 +52,15 @@ class Scorer:
         metrics: Sequence[str] = (),
         labels: Sequence[str] = (),
         schema: structured.Schema | None = None,
+        patterns: Sequence[str] = (),
     ) -> None:
         """Raises `FinetuneError`: one of `metrics` cannot be taken on any example."""
         spoken = [one.text for one in examples if _speaks(one)]
         self.labels = tuple(map(texts.normalised, labels)) or texts.detected_labels(spoken)
         self._schema = schema
-        self._metrics = [name for name in METRICS if not metrics or name in metrics]
+        self._patterns = Patterns(patterns)
+        known = (*METRICS, *self._patterns.metrics)
+        self._metrics = [name for name in known if not metrics or name in metrics or name.startswith(PREFIX)]
         self.counts = {name: sum(self._applies(name, one) for one in examples) for name in self._metrics}
         for name in metrics:
             if name in self.counts and not self.counts[name]:
@@ -67,12 +80,17 @@ class Scorer:
         named = [name for name in self.metrics if self._applies(name, example)]
         if answer.failure:
             return dict.fromkeys(named, Score(0.0, f"not answered: {answer.failure}"))
-        return {name: _SCORES[name](self, example, answer) for name in named}
+        return {name: self._scored(name, example, answer) for name in named}
+
+    def _scored(self, metric: str, example: Example, answer: Answer) -> Score:
+        if metric.startswith(PREFIX):
+            return Score(float(self._patterns.holds(metric, answer.text)))
+        return _SCORES[metric](self, example, answer)
 
     def _applies(self, metric: str, example: Example) -> bool:
         if metric == "label_accuracy":
             return bool(self.labels) and texts.normalised(example.text) in self.labels
-        if metric in ("exact_match", "token_f1", "rouge_l"):
+        if metric in ("exact_match", "token_f1", "rouge_l") or metric.startswith(PREFIX):
             return _speaks(example)
         if metric == "tool_calls":
             return bool(example.tools or structured.calls_of(example.reference))

@@ -12,7 +12,7 @@ from . import statistics
 from .asking import Answer
 from .examples import Example
 from .perplexity import Loss
-from .scoring import YES_OR_NO, Score
+from .scoring import Score, is_yes_or_no
 from .statistics import EXAMPLES_MIN, Comparison, seeded
 
 Scores = Mapping[str, Score]
@@ -38,7 +38,7 @@ def measured(asked: Asked, metrics: Sequence[str], seed: int, model: str) -> dic
         if len(values) >= EXAMPLES_MIN:
             found[metric] = (
                 statistics.share(values)
-                if metric in YES_OR_NO
+                if is_yes_or_no(metric)
                 else statistics.mean(values, seeded(seed, metric, model))
             )
     known = [one for one in asked.losses if one.nats is not None and one.tokens]
@@ -75,7 +75,7 @@ def compared(
             base, other = zip(*pairs, strict=True)
             found[model][metric] = (
                 statistics.compare_shares(base, other)
-                if metric in YES_OR_NO
+                if is_yes_or_no(metric)
                 else statistics.compare_means(base, other, seeded(seed, metric, model))
             )
         if (perplexity := _perplexities(asked[baseline], asked[model], seeded(seed, "perplexity", model))) is not None:

@@ -49,6 +49,9 @@ PrimaryOption = Annotated[
 ]
 LabelsOption = Annotated[str, typer.Option("--labels", help="Answers that are labels, with commas.")]
 SchemaOption = Annotated[Path | None, typer.Option("--schema", help="A JSON schema that answers must keep to.")]
+PatternOption = Annotated[
+    list[str] | None, typer.Option("--pattern", help="NAME=REGEX that answers are to match; several.")
+]
 TokenizerOption = Annotated[
     str, typer.Option("--tokenizer", help="Base whose chat template is used, for perplexity.", show_default="the run's")
 ]
@@ -80,6 +83,7 @@ def evaluate(
     primary: PrimaryOption = "",
     labels: LabelsOption = "",
     schema: SchemaOption = None,
+    pattern: PatternOption = None,
     tokenizer: TokenizerOption = "",
     limit: LimitOption = None,
     concurrency: ConcurrencyOption = 8,
@@ -120,6 +124,7 @@ def evaluate(
             primary=primary,
             labels=_listed(labels),
             schema=schema,
+            patterns=tuple(pattern or ()),
             tokenizer=tokenizer,
             sampling=Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed),
             limit=limit,

@@ -18,8 +18,8 @@ def test_an_example_is_what_came_before_the_last_answer(tmp_path: Path) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     lines = [{"messages": [*turns, *line(1, "yes")["messages"]], "tools": tools, "parallel_tool_calls": False}]
     origins = [
-        {"split": "train", "line": 1, "request_id": "other", "timestamp_ns": 1},
         {"split": "test", "line": 1, "request_id": "req-7", "timestamp_ns": 1, "response_format": FORMAT},
+        {"split": "train", "line": 1, "request_id": "other", "timestamp_ns": 1},
     ]
     (one,) = read(dataset(tmp_path / "d", lines, origins), "test")
     assert (one.id, one.call, one.text) == ("test:1", "req-7", "yes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetune.errors import FinetuneError
-from finetune.evaluation.scoring import Scorer
+from finetune.evaluation.scoring import Scorer, is_yes_or_no
 from tests.unit.finetune.evaluation.cases import answer, call, example
 
 TOOLS = [{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]
@@ -66,3 +66,27 @@ def test_a_metric_that_cannot_be_taken_is_said() -> None:
         Scorer([example("one")], metrics=("schema_valid",))
     assert Scorer([example("one")], metrics=("token_f1",)).metrics == ("token_f1",)
     assert Scorer([example("one"), example("two")], labels=["ONE", "two"]).metrics[0] == "label_accuracy"
+
+
+def test_patterns_of_ones_own_are_metrics() -> None:
+    examples = [example("Ahoy! It is 1.", 1), example([call("find", {"n": 1})], 2, tools=TOOLS)]
+    scorer = Scorer(examples, metrics=("token_f1",), patterns=["style=^Ahoy! .+$", "digit=[0-9]=?"])
+    assert scorer.metrics == ("token_f1", "pattern:style", "pattern:digit")
+    found = scorer.score(examples[0], answer("Ahoy! No number."))
+    assert (found["pattern:style"].value, found["pattern:digit"].value) == (1.0, 0.0)
+    assert scorer.score(examples[0], answer("Well. Ahoy! 1"))["pattern:style"].value == 0.0
+    assert scorer.score(examples[0], answer(failure="http_400"))["pattern:digit"].value == 0.0
+    assert "pattern:style" not in scorer.score(examples[1], answer("Ahoy! 1")), "a call has no form in words"
+    assert is_yes_or_no("pattern:style")
+    assert not is_yes_or_no("token_f1")
+
+
+@pytest.mark.parametrize("given", ["style", "=x", "a b=x", "style=", "style=(", "style=(?=x)"])
+def test_a_pattern_that_is_none_is_said(given: str) -> None:
+    with pytest.raises(FinetuneError, match=r"^(--pattern takes NAME=REGEX|The pattern style cannot be used: )"):
+        Scorer([example("one")], patterns=[given])
+
+
+def test_patterns_have_names_of_their_own() -> None:
+    with pytest.raises(FinetuneError, match="two patterns called style"):
+        Scorer([example("one")], patterns=["style=a", "style=b"])
