@@ -28,13 +28,15 @@ def test_documented_defaults_are_the_defaults() -> None:
     """Each default as it is printed, read back as TOML, is the one that no file gives."""
     required = {"[[upstreams]]": 'name = "a"\nbase_url = "b"\n'}
     required['[prices."MODEL"]'] = "input = 1.0\n"
+    required |= {"[[models]]": 'name = "a"\n', "[[models.variants]]": 'model = "a"\n'}
+    above = {"[[models.variants]]": '[[models]]\nname = "a"\n'}
     for one in describe():
         if one.default in ("", "required"):
             continue
-        given = required.get(one.section, "")
+        given, section = required.get(one.section, ""), above.get(one.section, "") + one.section
         default = one.default.partition(" (")[0]
-        without = msgspec.convert(tomllib.loads(f"{one.section}\n{given}"), Settings)
-        written = msgspec.convert(tomllib.loads(f"{one.section}\n{given}{one.key} = {default}"), Settings)
+        without = msgspec.convert(tomllib.loads(f"{section}\n{given}"), Settings)
+        written = msgspec.convert(tomllib.loads(f"{section}\n{given}{one.key} = {default}"), Settings)
         assert written == without, one
 
 
@@ -45,7 +47,7 @@ def test_the_tables_of_the_readme() -> None:
     assert "| `body_bytes_max` | whole number from 1 | `536870912 (512 MiB)` |" in text
     assert '| `batch` | `provider`, `local`, `none` | `"provider"` |' in text
     assert "After `load`" not in text
-    assert text.count("|---|---|---|---|") == 13
+    assert text.count("|---|---|---|---|") == 15
 
 
 def test_settings_do_not_change() -> None:
