@@ -75,7 +75,9 @@ def _check(run: Run) -> None:
     if run.file.method == "hosted":
         raise FinetuneError(f"{run.name} is at its provider: ask there for {run.file.model or 'it when it is done'}.")
     if not (run.adapter / "adapter_config.json").is_file():
-        raise FinetuneError(f"{run.name} is {run.file.state} and has no adapter yet. penstock finetune lora --resume")
+        raise FinetuneError(
+            f"{run.name} is {run.file.state} and has no adapter yet. penstock finetune lora --resume {run.name}"
+        )
 
 
 def _is_gguf(base: Path) -> bool:

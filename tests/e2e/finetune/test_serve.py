@@ -19,6 +19,7 @@ import httpx
 import openai
 import pytest
 
+from finetune.gguf_adapter import write_gguf_adapter
 from finetune.run import Run, RunFile, Trained
 from tests import tiny_llama
 from tests.e2e.finetune import smollm2
@@ -101,6 +102,7 @@ def test_llama_cpp_says_what_peft_says(tmp_path: Path) -> None:
         tmp_path / "runs", "parcels-lora", smollm2.write_dequantised(reader, tensors, tmp_path / "base.gguf")
     )
     model = smollm2.adapted(smollm2.in_torch(tensors), run.adapter)
+    write_gguf_adapter(run.adapter, model.config.to_dict(), run.gguf_adapter)  # here PyTorch is loaded already
     with served(run) as server, openai.OpenAI(base_url=server.base_url, api_key="none", max_retries=0) as client:
         answer = asked(client, "parcels-lora", max_tokens=12, logprobs=True, top_logprobs=5)
         root = server.base_url.removesuffix("/v1")
