@@ -112,6 +112,9 @@ async def test_two_models_are_compared_and_every_score_is_sent_with_its_call(dat
     assert (base["label_accuracy"]["n"], tuned["errors"]) == (N, 0)
     assert made.verdict("tuned", "label_accuracy") == "better"
     assert made.compared["tuned"]["label_accuracy"].difference == pytest.approx(2 / 3)
+    assert made.compared["tuned"]["label_accuracy"].p_alone == pytest.approx(2 / 2**20), "twenty won, none lost"
+    assert tuned["label_accuracy"]["low"] < 0.9, "all right is not certain"
+    assert 0 < made.compared["tuned"]["token_f1"].p_alone < 0.001
     assert (base["cost_usd"]["total"], tuned["cost_usd"]) == (pytest.approx(0.03), {"n": 0})
     assert base["tokens"] == {"input": 20.0, "output": 2.0}
     assert 0 < base["latency_s"]["p50"] <= base["latency_s"]["p95"]
