@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import msgspec
@@ -162,9 +162,6 @@ def refresh(run: Run, provider: Provider, shown: Shown) -> State:
         return state
 
 
-# The steps.
-
-
 def _upload(state: State, role: Role, provider: Provider, shown: Shown) -> None:
     upload = state.hosted.files[role]
     if upload.id:
@@ -223,7 +220,7 @@ def _ended(run: Run, state: State) -> None:
 
 def _note_end(run: Run, job: Job) -> None:
     run.file.state = "failed" if job.status == "failed" else "cancelled"
-    run.file.ended = _iso(job.finished)
+    run.file.ended = job.ended()
     run.file.error = job.error
 
 
@@ -248,7 +245,7 @@ def _note(run: Run, state: State, log: results.Log) -> None:
     found = {"train": log.last("loss"), "validation": log.least("eval_loss")}
     file.loss = {name: value for name, value in found.items() if value is not None}
     file.steps, file.model, file.error = job.steps, job.fine_tuned_model, ""
-    file.ended, file.seed = _iso(job.finished), file.seed if job.seed is None else job.seed
+    file.ended, file.seed = job.ended(), file.seed if job.seed is None else job.seed
     file.state = "finished"
     run.save()
     dataset = Path(file.dataset.folder)
@@ -282,11 +279,6 @@ def _delete(state: State, provider: Provider) -> int:
             state.save()
             count += 1
     return count
-
-
-def _iso(at: float) -> str:
-    when = datetime.fromtimestamp(at, UTC) if at else datetime.now(UTC)
-    return when.isoformat(timespec="seconds")
 
 
 @contextlib.contextmanager

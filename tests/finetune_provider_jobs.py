@@ -58,6 +58,8 @@ class Knobs:
     has_results: bool = True
     says_metrics: bool = True
     """Events have data; else only words."""
+    says_late: bool = False
+    """What the model is called and where the results are is said one look after the job succeeded."""
     stops_at: str = ""
     """A state that jobs do not leave by themselves."""
 
@@ -122,6 +124,7 @@ class Job:
     events: list[Json] = field(default_factory=list)
     checkpoints: list[Json] = field(default_factory=list)
     step: int = 0
+    withheld: Json = field(default_factory=dict)
 
     def enter(self, status: str) -> None:
         self.shown["status"] = status
@@ -131,6 +134,7 @@ class Job:
 
     def look(self, files: dict[str, File]) -> None:
         status = self.shown["status"]
+        self.shown.update(self.withheld)
         if status == self.knobs.stops_at or status in ("succeeded", "failed", "cancelled", "paused"):
             return
         if status == "validating_files":
@@ -192,6 +196,9 @@ class Job:
             file = new_file("step_metrics.csv", content, "fine-tune-results")
             files[file.id] = file
             self.shown["result_files"] = [file.id]
+        if self.knobs.says_late:
+            self.withheld = {name: self.shown[name] for name in ("fine_tuned_model", "result_files")}
+            self.shown.update(fine_tuned_model=None, result_files=[])
         self.enter("succeeded")
 
 

@@ -7,6 +7,7 @@ looks for it there before asking again. The API key is in it as the place it com
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -60,6 +61,11 @@ class Job(Asked, kw_only=True):
     last_event: str = ""
     error: str = ""
     results_read: bool = False
+
+    def ended(self) -> str:
+        """When, in ISO 8601; now where the provider does not say."""
+        when = datetime.fromtimestamp(self.finished, UTC) if self.finished else datetime.now(UTC)
+        return when.isoformat(timespec="seconds")
 
 
 class Hosted(msgspec.Struct, kw_only=True):

@@ -21,6 +21,7 @@ from typing import Any
 import openai.resources.files
 import openai.resources.fine_tuning.jobs
 import openai.resources.models
+import pytest
 
 from finetune import hosted
 from finetune.errors import FinetuneError
@@ -28,6 +29,7 @@ from finetune.hosting.pace import Pace, Silent
 from finetune.hosting.pricing import Rate
 from finetune.hosting.provider import Provider
 from finetune.run import Run
+from tests.finetune_provider import FinetuneProvider
 
 IMPORTED = (openai.resources.files, openai.resources.fine_tuning.jobs, openai.resources.models)
 """What is otherwise imported when it is first needed, by each process anew."""
@@ -35,6 +37,8 @@ TODAY = date(2026, 11, 23)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 PACE = Pace(poll_s=0.005, poll_max_s=0.02, timeout_s=5.0, start_patience_s=1.0, patience_s=5.0, settle_s=0.1)
 RUN = "support"
+JOBS = "POST /v1/fine_tuning/jobs"
+FILES = "POST /v1/files"
 
 
 def conversation(number: int) -> dict[str, Any]:
@@ -88,6 +92,14 @@ def train(folder: Path, base_url: str, pace: Pace = PACE, **more: Any) -> Run:
         return hosted.go_on(run, provider, Silent(), **chosen)
     finally:
         provider.close()
+
+
+def fails(folder: Path, provider: FinetuneProvider, **more: Any) -> str:
+    """The one line of what went wrong."""
+    with pytest.raises(FinetuneError) as caught:
+        train(folder, provider.base_url, **more)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def _process(folder: Path, base_url: str, outcome: Path, pace: Pace, die_at_rename: int) -> None:

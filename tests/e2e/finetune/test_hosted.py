@@ -1,4 +1,4 @@
-"""A training at a provider from its files to its model, and every way in which it goes wrong: one line, and go on."""
+"""A training at a provider from its files to its model, whatever the provider is like."""
 
 from __future__ import annotations
 
@@ -16,12 +16,9 @@ from finetune.errors import FinetuneError
 from finetune.hosting.pace import Silent
 from finetune.hosting.provider import Provider
 from finetune.hosting.state import State
-from finetune.run import Run, runs
-from tests.e2e.finetune.hosted_run import NOW, PACE, RUN, TODAY, options, train, write_dataset
+from finetune.run import Run
+from tests.e2e.finetune.hosted_run import FILES, JOBS, NOW, PACE, TODAY, fails, options, train, write_dataset
 from tests.finetune_provider import FinetuneProvider
-
-JOBS = "POST /v1/fine_tuning/jobs"
-FILES = "POST /v1/files"
 
 
 @pytest.fixture
@@ -50,14 +47,6 @@ class Told(Silent):
 
     def say(self, line: str) -> None:
         self.lines.append(line)
-
-
-def fails(folder: Path, provider: FinetuneProvider, **more: Any) -> str:
-    """The one line of what went wrong."""
-    with pytest.raises(FinetuneError) as caught:
-        train(folder, provider.base_url, **more)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def job_shown(provider: FinetuneProvider) -> dict[str, Any]:
@@ -174,123 +163,16 @@ def test_a_server_of_words_alone(provider: FinetuneProvider, tmp_path: Path) -> 
     assert run.file.loss == {"train": 0.5}
 
 
+def test_a_server_that_names_the_model_a_moment_later(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.says_late = True
+    run = train(tmp_path, provider.base_url)
+    assert run.file.model == job_shown(provider)["fine_tuned_model"]
+    assert run.file.loss.keys() == {"train", "validation"}
+
+
 def test_plain_results(provider: FinetuneProvider, tmp_path: Path) -> None:
     provider.knobs.encodes_results = False
     assert train(tmp_path, provider.base_url).file.loss.keys() == {"train", "validation"}
-
-
-def test_a_wrong_key(provider: FinetuneProvider, tmp_path: Path) -> None:
-    provider.knobs.keys = ["sk-right"]
-    line = fails(tmp_path, provider, api_key="sk-wrong")
-    assert "does not accept the key" in line
-    assert "sk-" not in line
-    assert runs(tmp_path / "runs") == []
-
-
-def test_a_key_that_is_taken_back_in_the_middle(provider: FinetuneProvider, tmp_path: Path) -> None:
-    provider.knobs.stops_at = "running"
-    train(tmp_path, provider.base_url, detach=True)
-    provider.knobs.keys, provider.knobs.stops_at = ["sk-new"], ""
-    assert "does not accept the key" in fails(tmp_path, provider)
-    assert Run.open(tmp_path / "runs" / RUN).file.state == "interrupted"
-    assert train(tmp_path, provider.base_url, api_key="sk-new").file.state == "finished"
-    assert (len(provider.made()), len(provider.jobs)) == (2, 1)
-
-
-def test_no_quota(provider: FinetuneProvider, tmp_path: Path) -> None:
-    provider.knobs.no_quota = True
-    assert "no quota left" in fails(tmp_path, provider)
-    assert len(provider.bodies) == 1, "it is not asked again"
-    provider.knobs.no_quota = False
-    assert train(tmp_path, provider.base_url).file.state == "finished"
-    assert (len(provider.made()), len(provider.jobs)) == (2, 1)
-
-
-def test_nobody_there(provider: FinetuneProvider, tmp_path: Path) -> None:
-    line = "127.0.0.1:9 does not answer (ConnectError)."
-    with pytest.raises(FinetuneError) as caught:
-        train(tmp_path, "http://127.0.0.1:9/v1", msgspec.structs.replace(PACE, start_patience_s=0.1))
-    assert str(caught.value) == line
-
-
-def test_something_else_there(provider: FinetuneProvider, tmp_path: Path) -> None:
-    provider.knobs.faults = {"GET /v1/models": ["page"]}
-    assert "not as OpenAI's API does" in fails(tmp_path, provider)
-    provider.knobs.faults = {JOBS: ["page"]}
-    assert "not as OpenAI's API does" in fails(tmp_path, provider)
-    assert train(tmp_path, provider.base_url).file.state == "finished"
-    assert len(provider.jobs) == 1, "the strange answer was to a request that was done"
-
-
-def test_a_failed_job_and_another_one(provider: FinetuneProvider, tmp_path: Path) -> None:
-    provider.knobs.fail_with = "The server had\nan error."
-    line = fails(tmp_path, provider)
-    assert "failed: The server had an error." in line
-    assert "--again" in line
-    assert Run.open(tmp_path / "runs" / RUN).file.state == "failed"
-    provider.knobs.fail_with = ""
-    assert "--again" in fails(tmp_path, provider)
-    assert len(provider.jobs) == 1, "not begun by the way: it costs"
-    run = train(tmp_path, provider.base_url, again=True)
-    assert (run.file.state, run.file.error) == ("finished", "")
-    assert (len(provider.made()), len(provider.jobs)) == (2, 2)
-    assert State.open(run.folder).hosted.job.attempt == 2
-    assert [line["step"] for line in map(json.loads, run.log.read_text().splitlines())] == [1, 2, 3, 4, 5, 6]
-
-
-def test_another_job_is_not_taken_for_the_one_before(provider: FinetuneProvider, tmp_path: Path) -> None:
-    provider.knobs.ignores = ["metadata"]
-    provider.knobs.fail_with = "No."
-    fails(tmp_path, provider)
-    provider.knobs.fail_with = ""
-    provider.knobs.faults = {JOBS: ["cut before"]}
-    assert train(tmp_path, provider.base_url, again=True).file.state == "finished"
-    assert len(provider.jobs) == 2
-
-
-def test_a_file_that_the_provider_does_not_like(provider: FinetuneProvider, tmp_path: Path) -> None:
-    provider.knobs.stops_at = "validating_files"
-    train(tmp_path, provider.base_url, detach=True)
-    (job,) = provider.jobs.values()
-    job.lines[3]["messages"][0]["content"] = "bomb"
-    provider.knobs.stops_at = ""
-    assert "failed: Unsafe content." in fails(tmp_path, provider)
-
-
-def test_cancelled_elsewhere(provider: FinetuneProvider, tmp_path: Path) -> None:
-    train(tmp_path, provider.base_url, detach=True)
-    (job,) = provider.jobs.values()
-    job.enter("cancelled")
-    assert "was cancelled." in fails(tmp_path, provider)
-    assert Run.open(tmp_path / "runs" / RUN).file.state == "cancelled"
-
-
-def test_a_job_that_is_gone(provider: FinetuneProvider, tmp_path: Path) -> None:
-    train(tmp_path, provider.base_url, detach=True)
-    provider.jobs.clear()
-    assert "refuses (404): Could not find" in fails(tmp_path, provider)
-
-
-def test_what_the_provider_refuses(provider: FinetuneProvider, tmp_path: Path) -> None:
-    assert "n_epochs is not between 1 and 50" in fails(tmp_path, provider, n_epochs=51)
-    assert not provider.jobs
-
-
-def test_the_run_is_of_the_same_choices(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
-    train(tmp_path, provider.base_url, detach=True)
-    assert "another n_epochs" in fails(tmp_path, provider, n_epochs=2)
-    manifest = json.loads((dataset / "manifest.json").read_text())
-    (dataset / "manifest.json").write_text(json.dumps(manifest | {"labels": {"good": 1}}))
-    assert "dataset was changed" in fails(tmp_path, provider)
-
-
-def test_a_file_that_changes_before_it_is_sent(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
-    provider.knobs.faults = {FILES: ["400"]}
-    fails(tmp_path, provider)
-    with (dataset / "train.jsonl").open("a") as file:
-        file.write("{}\n")
-    assert "was changed since the run began" in fails(tmp_path, provider)
-    assert provider.made() == []
 
 
 def test_a_model_that_is_soon_gone(provider: FinetuneProvider, tmp_path: Path) -> None:
