@@ -144,6 +144,22 @@ def vllm_command(run: Run, *, host: str, port: int, name: str = "") -> str:
     return shlex.join(words)
 
 
+def untuned(run: Run, asked: Engine = "auto") -> tuple[Literal["llama.cpp", "transformers"], Path]:
+    """Which engine serves the base alone, and what it loads. Raises `FinetuneError`: the base is not here."""
+    _check(run)
+    _base_is_there(run)
+    base = Path(run.file.base)
+    if _is_gguf(base):
+        if asked == "transformers":
+            raise FinetuneError(f"The base of {run.name} is a GGUF, which llama.cpp serves: leave out --engine.")
+        return "llama.cpp", base
+    if asked == "llama.cpp":
+        raise FinetuneError(f"llama.cpp needs a GGUF, and the base of {run.name} is none. --engine transformers")
+    if not base.is_dir():
+        raise FinetuneError(f"The base of {run.name} is on the hub: {base} is no folder here. Download it first.")
+    return "transformers", base
+
+
 def serve(
     run: Run,
     *,
@@ -155,23 +171,25 @@ def serve(
     name: str = "",
     threads: int = 0,
     context: int = 0,
+    base_alone: bool = False,
 ) -> None:
     """Serve until `stop` is set; `ready` is told once it answers.
 
-    `port` 0 takes a free one; `threads` 0 one for each processor; `context`, in tokens, is what all calls of a moment
-    share in llama.cpp, 0 what the base was made for. Raises `FinetuneError`: nothing to serve, the port is taken, the
-    engine fails.
+    `base_alone`: without the adapter, to compare with. `port` 0 takes a free one; `threads` 0 one for each processor;
+    `context`, in tokens, is what all calls of a moment share in llama.cpp, 0 what the base was made for. Raises
+    `FinetuneError`: nothing to serve, the port is taken, the engine fails.
     """
-    chosen = engine_of(run, engine)
+    chosen = untuned(run, engine)[0] if base_alone else engine_of(run, engine)
     if chosen == "vllm":
         raise FinetuneError("vLLM runs where its GPUs are: --engine vllm prints the command, and serves nothing here.")
     if port:
         _check_free(host, port)
-    made = prepare(run, chosen)
-    model = name or run.name
+    made = untuned(run, engine)[1] if base_alone else prepare(run, chosen)
+    model = name or (f"{run.name}-base" if base_alone else run.name)
     threads = threads or len(os.sched_getaffinity(0))
     if chosen == "llama.cpp":
-        serving = _llama_cpp(Path(run.file.base), made, model, _Place(host, port, threads, context))
+        adapter = None if base_alone else made
+        serving = _llama_cpp(Path(run.file.base), adapter, model, _Place(host, port, threads, context))
     else:
         from .serving_transformers import serving_transformers
 
@@ -205,15 +223,16 @@ def _check_free(host: str, port: int) -> None:
 
 
 @contextlib.contextmanager
-def _llama_cpp(base: Path, adapter: Path, model: str, place: _Place) -> Iterator[str]:
+def _llama_cpp(base: Path, adapter: Path | None, model: str, place: _Place) -> Iterator[str]:
     """llama.cpp's server in this process, on threads of its own."""
     import xllamacpp
 
-    lora = xllamacpp.CommonAdapterLoraInfo()
-    lora.path, lora.scale = str(adapter), 1.0
     asked: Any = xllamacpp.CommonParams()
     asked.model.path = str(base)
-    asked.lora_adapters = [lora]
+    if adapter is not None:
+        lora = xllamacpp.CommonAdapterLoraInfo()
+        lora.path, lora.scale = str(adapter), 1.0
+        asked.lora_adapters = [lora]
     asked.model_alias = {model}
     asked.hostnames = [place.host]
     asked.port = place.port
@@ -227,7 +246,8 @@ def _llama_cpp(base: Path, adapter: Path, model: str, place: _Place) -> Iterator
     try:
         server = xllamacpp.Server(asked)
     except RuntimeError as error:
-        raise FinetuneError(f"llama.cpp cannot serve {base} with {adapter}; above is why.") from error
+        beside = f" with {adapter}" if adapter else ""
+        raise FinetuneError(f"llama.cpp cannot serve {base}{beside}; above is why.") from error
     try:
         yield _reachable(server.listening_address, place.host)
     finally:

@@ -86,7 +86,7 @@ def loop(folder: Path, size: Size) -> Told:
                 penstock.run(*_training(base, size))
                 told.run = penstock.report("finetune", "show", RUN)
             base_port, tuned_port = free_port(), free_port()
-            with served(penstock, base_port, "--base", name=BASE), served(penstock, tuned_port, name=TUNED):
+            with served(penstock, base_port, "--untuned", name=BASE), served(penstock, tuned_port, name=TUNED):
                 _add_upstreams(penstock, {BASE: base_port})
                 with _timed(told, "evaluation"):
                     told.evaluation = evaluate(penstock, tuned_port, size)

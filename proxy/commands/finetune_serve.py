@@ -31,7 +31,12 @@ def serve(
         Literal["auto", "llama.cpp", "transformers", "vllm"],
         typer.Option(help="auto: llama.cpp when the base is a GGUF, else transformers. vllm: print its command."),
     ] = "auto",
-    name: Annotated[str, typer.Option(help="What callers ask for. Default: the run's name.")] = "",
+    untuned: Annotated[
+        bool, typer.Option("--untuned", help="Serve the base without the adapter, to compare with.")
+    ] = False,
+    name: Annotated[
+        str, typer.Option(help="What callers ask for. Default: the run's name, of the base with -base.")
+    ] = "",
     threads: Annotated[int, typer.Option(min=0, help="0: one for each processor.")] = 0,
     context: Annotated[int, typer.Option(min=0, help="Tokens, of all calls together. 0: all of the base's.")] = CONTEXT,
     runs: RunsOption = RUNS,
@@ -50,7 +55,7 @@ def serve(
             _say(f"{opened.name}: loading ...")
             serving.serve(
                 opened, host=host, port=port, stop=stop, ready=_announce, engine=engine, name=name, threads=threads,
-                context=context,
+                context=context, base_alone=untuned,
             )  # fmt: skip
             _say("Ended.")
 

@@ -12,7 +12,7 @@ import pytest
 
 from finetune.errors import FinetuneError
 from finetune.run import Run, RunFile, Trained
-from finetune.serving import Offer, engine_of, prepare, serve, vllm_command
+from finetune.serving import Offer, engine_of, prepare, serve, untuned, vllm_command
 from tests import tiny_gguf, tiny_llama
 
 pytestmark = [
@@ -144,3 +144,16 @@ def test_what_is_to_be_pasted_is_what_penstock_reads() -> None:
     words = shlex.split(offer.curl())
     assert words[1] == "http://127.0.0.1:8000/v1/chat/completions"
     assert json.loads(words[-1])["model"] == 'it\'s "v1"'
+
+
+def test_the_base_alone_is_served_by_what_can_load_it(tiny_base: Path, gguf: Path, tmp_path: Path) -> None:
+    """Also where the adapter needs another engine."""
+    assert untuned(trained(tmp_path / "one", gguf, use_dora=True)) == ("llama.cpp", gguf)
+    run = trained(tmp_path / "other", tiny_base)
+    assert untuned(run) == ("transformers", tiny_base)
+    with pytest.raises(FinetuneError, match="needs a GGUF"):
+        untuned(run, "llama.cpp")
+    with pytest.raises(FinetuneError, match=r"is a GGUF, which llama\.cpp serves"):
+        untuned(trained(tmp_path / "third", gguf), "transformers")
+    with pytest.raises(FinetuneError, match="is on the hub"):
+        untuned(trained(tmp_path / "hub", "nobody/nothing"))
