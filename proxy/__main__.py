@@ -1,6 +1,7 @@
 """`python -m proxy` is `penstock`."""
 
-from .cli import main
-
 if __name__ == "__main__":
+    # Here, so that processes that are spawned do not load the command line.
+    from .cli import main
+
     main()

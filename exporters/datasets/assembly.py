@@ -225,8 +225,7 @@ def _tokens(row: Row, messages: list[Message], tools: list[dict[str, Any]], *, i
 def _without_long_images(messages: list[Message], options: Clean) -> list[Message]:
     """Inlined images over the limit are replaced by a note. Where images are not wanted, the row is dropped later."""
     for message in messages:
-        content = message.get("content")
-        if isinstance(content, list):
+        if (content := message["content"]).__class__ is list:
             message["content"] = [_bounded(part, options.image_bytes_max) for part in content]
     return messages
 

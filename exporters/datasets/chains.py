@@ -40,11 +40,8 @@ def chain(example: Example) -> Chain:
     # What is said from one answer of the assistant to the next.
     spans: list[str] = []
     for message in messages:
-        role = message["role"]
-        said = message.get("content")
-        if said.__class__ is not str or message.get("tool_calls"):
-            said = _said(message)
-        said = said.strip()
+        role, said = message["role"], message.get("content")
+        said = said.strip() if said.__class__ is str and "tool_calls" not in message else _said(message)
         if role in _INSTRUCTIONS:
             instructions.append(_bytes(said))
             continue
@@ -59,12 +56,10 @@ def chain(example: Example) -> Chain:
     # One hash that goes on over the turns: its digest after an answer names the conversation up to there.
     state = hashlib.blake2b(_belongs(example, template), digest_size=8)
     prefixes: list[bytes] = []
-    for span in spans:
-        state.update(_bytes(span))
+    for span in spans or ["".join(turns)]:
+        state.update(span.encode("utf-8", "surrogatepass"))
         prefixes.append(state.digest())
-    if turns:
-        state.update(_bytes("".join(turns)))
-    whole = prefixes.pop() if prefixes else state.digest()
+    whole = prefixes.pop()
     return Chain(whole, prefixes, root or _NONE, prompt)
 
 
@@ -82,8 +77,12 @@ _NONE = bytes(8)
 
 def _named(*parts: bytes) -> bytes:
     """Eight bytes over the parts, whose lengths matter."""
-    lengths = b"%d:" * len(parts) % tuple(map(len, parts))
-    return hashlib.blake2b(b"".join((lengths, *parts)), digest_size=8).digest()
+    if len(parts) == 2:  # as it is nearly always
+        one, other = parts
+        data = b"%d:%d:%b%b" % (len(one), len(other), one, other)
+    else:
+        data = b"".join((b"%d:" * len(parts) % tuple(map(len, parts)), *parts))
+    return hashlib.blake2b(data, digest_size=8).digest()
 
 
 def _said(message: Message) -> str:

@@ -44,11 +44,11 @@ _NAMES_MAX: Final = 4096
 
 def digest(*parts: str | bytes) -> int:
     """Eight bytes of BLAKE2b over the parts, never 0. The same in every version: splits depend on it."""
-    pieces = []
+    data = b""
     for part in parts:
-        data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        pieces.append(b"%d:%b" % (len(data), data))
-    return int.from_bytes(hashlib.blake2b(b"".join(pieces), digest_size=8).digest(), "little") or 1
+        some = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+        data += b"%d:%b" % (len(some), some)
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little") or 1
 
 
 @lru_cache(_NAMES_MAX)
