@@ -158,6 +158,7 @@ def load_model(base: Base, *, dtype: Any, device: Any, quantise: bool = False) -
         raise FinetuneError(f"{base.source} cannot be trained: {_line(error)}") from error
     if base.kind == "gguf":  # it is no longer quantised: it may be saved as it is
         model.hf_quantizer = None
+        model.is_quantized = False
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
         # peft looks for a config.json at the name, and asks the hub where it finds none.

@@ -51,8 +51,10 @@ def test_a_base_in_4_bits_is_trained(train: Any, tiny_base: Path) -> None:
     assert run.file.perplexity["base"].mean != pytest.approx(plain.file.perplexity["base"].mean, rel=1e-6)
 
 
-def test_a_gguf_is_trained_in_4_bits_too(train: Any, tmp_path: Path) -> None:
-    run = train(base=str(tiny_llama.build_gguf(tmp_path / "tiny.gguf")), qlora=True)
+@pytest.mark.parametrize("qlora", [False, True])
+def test_a_gguf_is_trained_as_a_folder_is(train: Any, tmp_path: Path, qlora: bool) -> None:
+    """Once it is dequantised, it is a model as any other."""
+    run = train(base=str(tiny_llama.build_gguf(tmp_path / "tiny.gguf")), qlora=qlora)
     assert (run.file.state, config(run)["base_model_name_or_path"]) == ("finished", str(tmp_path / "tiny.gguf"))
 
 
