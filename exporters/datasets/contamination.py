@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DatasetError
-from .grams import STRETCH, letters, stretches
+from .grams import letters, stretches
 from .held_out import items
 from .options import Decontaminate
 from .stretches import LETTERS_MIN, STEP, Stretches, hashed, made_of, unpacked
@@ -86,7 +86,8 @@ class Benchmarks:
         """
         said = [letters(text) for text in texts]
         overlapped = [0] * len(said)
-        # Filled up, so that what is every 16th place of a row is one of all.
+        # Filled up, so that every 16th place of a row is one of all. A stretch that goes on into the next row is looked
+        # up in vain: fewer than 17 of its own row's are around it.
         lengths = [-(-len(some) // STEP) * STEP for some in said]
         joined = stretches(b"".join(map(bytes.ljust, said, lengths, repeat(b"\0"))), STEP)
         suspect = self._table.take((joined >> self._byte).view(np.int64)) >> (joined >> self._bit & _SEVEN)
@@ -98,7 +99,7 @@ class Benchmarks:
             for place in places[_among(sought, known)]:
                 row = int(np.searchsorted(ends, place, side="right"))
                 at = int(place) - int(ends[row]) + lengths[row]
-                if not overlapped[row] and at + STRETCH <= len(said[row]) and _is_whole(said[row], at, known):
+                if not overlapped[row] and _is_whole(said[row], at, known):
                     overlapped[row] = number + 1
         return overlapped
 

@@ -54,6 +54,7 @@ def test_ordinary_messages_are_what_the_long_way_makes_of_them(messages: list[di
         said([{"type": "text", "text": "One."}, {"type": "text", "text": "Two."}]),
         said([{"type": "text", "text": "One."}]),
         said(None, refusal="No."),
+        said("Done.", refusal=False),
         said("Done.", name="ann"),
         said("Done.", reasoning_content="Hm."),
         said("Done.", function_call={"name": "f", "arguments": "{}"}),

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.datasets import scrubbing
 from exporters.datasets.errors import DatasetError
 from exporters.datasets.example import Example, Message
 from exporters.datasets.options import Scrub
@@ -48,34 +47,6 @@ def test_a_clean_text_stays(text: str) -> None:
     told = example(text)
     assert SCRUBBER.scrub(told) == {}
     assert contents(told) == [text]
-
-
-def test_what_was_clean_in_one_call_is_looked_at_for_another_user() -> None:
-    scrubber = Scrubber(Scrub())
-    texts = ("Is jonas%40x7 in?", "Ask jonas7 tomorrow.")
-    assert scrubber.scrub(example(*texts, user="maria4")) == {}
-    again, named = example(*texts, user="maria4"), example(*texts, user="jonas7")
-    assert (scrubber.scrub(again), scrubber.scrub(named)) == ({}, {"USER": 1})
-    assert contents(again) == [*texts]
-    assert contents(named) == [texts[0], "Ask [USER] tomorrow."]
-    assert scrubber.scrub(example(*texts, user="jonas@x7")) == {"USER": 1}
-
-
-def test_what_was_clean_is_scrubbed_when_another_message_tells_what_it_says() -> None:
-    scrubber = Scrubber(Scrub())
-    assert scrubber.scrub(example("Try blue-Harbour-92.", "Yes.")) == {}
-    told = example("Try blue-Harbour-92.", "Yes.", "My password: blue-Harbour-92")
-    assert sum(scrubber.scrub(told).values()) == 2
-    assert "Harbour" not in str(contents(told))
-
-
-def test_no_more_is_remembered_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrubbing, "_CLEAN_BYTES_MAX", 1000)
-    known = scrubbing._CleanTexts()
-    for number in range(100):
-        known.remember(f"user-{number % 3}", [f"text {number}"])
-        assert known.unknown(f"user-{number % 3}", [f"text {number}", "other"]) == ["other"]
-    assert len([number for number in range(100) if not known.unknown(f"user-{number % 3}", [f"text {number}"])]) <= 10
 
 
 def test_of_ordinary_sentences_less_than_one_in_a_hundred_loses_something() -> None:
