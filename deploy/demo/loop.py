@@ -27,6 +27,8 @@ BASE: Final = "smollm2"
 TUNED: Final = "support-lora"
 _AT_ONCE: Final = 8
 _SERVES_WITHIN_S: Final = 180.0
+_SETTLES_WITHIN_S: Final = 6.0
+"""Younger calls are left for the next dataset: they may still be on their way to the store."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def ask_teacher(penstock: Penstock, count: int) -> None:
         calls = sum(pool.map(lambda customer: _talk(client, customer), asked))
     penstock.until("SELECT count() FROM generations WHERE model = '" + MODEL + "'", calls)
     print(f"{count} conversations with {calls} calls went through Penstock.")
+    time.sleep(_SETTLES_WITHIN_S)
 
 
 def _talk(client: openai.OpenAI, customer: Customer) -> int:
@@ -167,9 +170,21 @@ def _add_upstreams(penstock: Penstock, ports: dict[str, int]) -> None:
                 'provider = "demo"\nbatch = "none"\n'
             )
     penstock.reload()
+    deadline = time.monotonic() + _SERVES_WITHIN_S
     with openai.OpenAI(base_url=penstock.base_url, api_key=KEY, max_retries=5, timeout=60) as client:
         for name in ports:
-            client.chat.completions.create(model=name, messages=[{"role": "user", "content": "Hi"}], max_tokens=4)
+            while not _answers(client, name):
+                if time.monotonic() > deadline:
+                    raise DemoFailed(f"Penstock does not know {name}; its serve.log says why.")
+                time.sleep(0.2)
+
+
+def _answers(client: openai.OpenAI, model: str) -> bool:
+    try:
+        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}], max_tokens=4)
+    except openai.NotFoundError:
+        return False
+    return True
 
 
 def evaluate(penstock: Penstock, tuned_port: int, size: Size) -> dict[str, Any]:

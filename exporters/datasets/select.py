@@ -11,6 +11,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import Any, Final, cast
 
 import msgspec
@@ -27,6 +28,8 @@ from .reading import decoded_lines
 from .slicing import Count, slices_of, smaller
 from .source import Slice
 
+_ARRIVING_NS: Final = 60 * 10**9
+"""Calls that are so little too young for a selection were perhaps made for it."""
 SLICE_ROWS_MAX: Final = 20_000
 SLICE_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of messages, about: the store sorts a slice in its memory."""
@@ -149,6 +152,9 @@ class ClickHouseSource:
             total, first, last = self._ask("SELECT count(), min(timestamp), max(timestamp) FROM generations")[0]
             reach = f", from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}" if total else ""
             lines.append(f"There are {total:,} generations at {self._address.public}{reach}.")
+            if total and end <= self._newest("generations") < end + _ARRIVING_NS:
+                until = datetime.fromtimestamp(end / 1e9, UTC)
+                lines.append(f"Newer ones than {until:%H:%M:%S} UTC may still be arriving: build again in a moment.")
         return "\n".join(lines)
 
     def _newest(self, table: str) -> int:

@@ -98,6 +98,10 @@ def evaluate(
     from . import forest
 
     forest.draw(made, places.plot)
+    if run is not None and places.result == run.evaluation:
+        from ..card import write_card
+
+        write_card(run)
     return made
 
 

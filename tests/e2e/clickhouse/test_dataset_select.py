@@ -280,6 +280,16 @@ def test_an_empty_time_range_says_what_there_is(planted: Planted) -> None:
         planted.source(since_ns=1, until_ns=2).slices()
 
 
+def test_calls_that_are_a_little_too_young_are_said_to_be(planted: Planted) -> None:
+    planted.write(planted.call("a"))
+    newest_ns = planted.source()._newest("generations")
+    with pytest.raises(DatasetError, match=r"Newer ones than \d\d:\d\d:\d\d UTC may still be arriving: build again"):
+        planted.source(since_ns=newest_ns, until_ns=newest_ns).slices()
+    with pytest.raises(DatasetError) as caught:
+        planted.source(since_ns=1, until_ns=2).slices()
+    assert "arriving" not in str(caught.value)
+
+
 def test_rows_without_content_say_what_to_set(planted: Planted) -> None:
     off = {"content": "off", "input_messages": None, "output_messages": None}
     planted.write(*[planted.call(name, **off) for name in "abc"])

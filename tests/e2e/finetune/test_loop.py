@@ -1,0 +1,54 @@
+"""The whole loop with a real small model: from traffic to a promoted adapter, as `make demo` runs it, but smaller.
+
+What is asserted is that each part did its work and that the next one took it up; how well the model answers is asserted
+only as far as the loop itself measures it, beyond its intervals.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.demo.conversations import is_in_style
+from deploy.demo.loop import ALIAS, BASE, RUN, TUNED, Size, Told, loop
+from deploy.demo.report import report
+
+SIZE = Size(conversations=110, steps=16, evaluated=10, sessions=8)
+pytestmark = pytest.mark.timeout(1200)
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    return loop(tmp_path_factory.mktemp("demo"), SIZE)
+
+
+def test_what_was_said_is_learnt(told: Told) -> None:
+    assert told.manifest["written"] > 100
+    assert told.run["state"] == "finished"
+    assert told.run["perplexity"]["tuned"]["high"] < told.run["perplexity"]["base"]["low"]
+
+
+def test_the_tuned_model_is_better_than_chance_explains(told: Told) -> None:
+    assert told.evaluation["tuned"] == TUNED
+    assert told.evaluation["examples"] == SIZE.evaluated
+    style = told.evaluation["compared"][TUNED]["pattern:style"]
+    assert style["low"] > 0
+    assert style["p"] < 0.05
+    assert told.evaluation["models"][BASE]["pattern:style"]["mean"] == 0
+    assert told.evaluation["recorded"] == 2 * 4 * SIZE.evaluated, "each score is in ClickHouse"
+
+
+def test_the_alias_is_answered_by_whom_it_was_promoted_to(told: Told) -> None:
+    """As the rows of ClickHouse say."""
+    first, then = told.variants.values()
+    assert set(first) <= {"base", RUN}
+    assert sum(first.values()) == SIZE.sessions
+    assert then == {RUN: SIZE.sessions}
+    assert is_in_style(told.answer)
+    assert any(command.endswith(f"--alias {ALIAS} --rollback") for command in told.commands)
+
+
+def test_the_report_says_all_of_it(told: Told) -> None:
+    text = report(told, SIZE)
+    assert f"{SIZE.conversations} conversations became {told.manifest['written']} examples" in text
+    assert "| pattern:style | 0.00 " in text
+    assert told.answer in text
