@@ -36,7 +36,7 @@ class Size:
     """How much of everything. The default is the whole loop; tests run a smaller one."""
 
     conversations: int = 200
-    steps: int = 40
+    steps: int = 24
     batch: int = 8
     learning_rate: str = "1e-3"
     evaluated: int = 0
