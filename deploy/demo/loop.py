@@ -43,6 +43,8 @@ class Size:
     """Examples of the test split; 0: all."""
     sessions: int = 20
     """That call the alias afterwards."""
+    threads: int = 0
+    """Of training; 0: one for each processor. Several that share one with somebody else mostly wait for each other."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ def loop(folder: Path, size: Size) -> Told:
     told = Told()
     base = base_model()
     with teacher() as address:
-        penstock = Penstock(folder, address)
+        penstock = Penstock(folder, address, threads=size.threads)
         told.commands = penstock.commands
         with penstock.serving():
             with _timed(told, "traffic"):

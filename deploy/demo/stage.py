@@ -31,8 +31,10 @@ class DemoFailed(Exception):
 class Penstock:
     """`penstock serve` in `folder`, and `penstock ...` beside it."""
 
-    def __init__(self, folder: Path, teacher: str) -> None:
+    def __init__(self, folder: Path, teacher: str, *, threads: int = 0) -> None:
+        """`threads`: of PyTorch; 0: one for each processor."""
         self.folder = folder
+        self._environment = {**_ENVIRONMENT, **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
         self.port = free_port()
         self.store_port = free_port()
         self.commands: list[str] = []
@@ -70,7 +72,7 @@ provider = "demo"
         """While it serves. Raises `DemoFailed` when it does not begin."""
         with (self.folder / "serve.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [*_PENSTOCK, "serve", "--quiet"], cwd=self.folder, env=_ENVIRONMENT, stdout=log, stderr=log
+                [*_PENSTOCK, "serve", "--quiet"], cwd=self.folder, env=self._environment, stdout=log, stderr=log
             )
         try:
             self._wait()
@@ -89,7 +91,7 @@ provider = "demo"
         if echo:
             print(f"\n$ {self.commands[-1]}", flush=True)
         process = subprocess.Popen(
-            [*_PENSTOCK, *words], cwd=self.folder, env=_ENVIRONMENT, stdout=subprocess.PIPE, stderr=None, text=True
+            [*_PENSTOCK, *words], cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, stderr=None, text=True
         )
         assert process.stdout is not None
         lines = []
@@ -107,7 +109,9 @@ provider = "demo"
         print(f"\n$ {self.commands[-1]}", flush=True)
         path = self.folder / f"{'-'.join(word for word in words[:3] if word.isascii())}-{len(self.commands)}.log"
         with path.open("wb") as log:
-            process = subprocess.Popen([*_PENSTOCK, *words], cwd=self.folder, env=_ENVIRONMENT, stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [*_PENSTOCK, *words], cwd=self.folder, env=self._environment, stdout=log, stderr=log
+            )
         return process, path
 
     def reload(self) -> None:

@@ -12,7 +12,7 @@ from deploy.demo.conversations import is_in_style
 from deploy.demo.loop import ALIAS, BASE, RUN, TUNED, Size, Told, loop
 from deploy.demo.report import report
 
-SIZE = Size(conversations=110, steps=16, evaluated=10, sessions=8)
+SIZE = Size(conversations=110, steps=16, evaluated=10, sessions=8, threads=1)
 pytestmark = pytest.mark.timeout(1200)
 
 
