@@ -49,7 +49,7 @@ serve: $(VENV)/serves  ## install into .venv and run the proxy with the embedded
 
 test: $(VENV)/tests $(VENV)/phoenix/bin/phoenix $(VENV)/mlflow/bin/mlflow $(NODE)/node_modules/.package-lock.json $(PREVIEW)/node_modules/.package-lock.json  ## install what the tests need and run all of them (ARGS="-k spool")
 	@command -v curl >/dev/null && command -v redis-server >/dev/null && command -v promtool >/dev/null && command -v chromium >/dev/null && command -v nginx >/dev/null && command -v systemd-analyze >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { $(APT) update && $(APT) install -y curl redis-server postgresql prometheus chromium nginx-light systemd; }
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 unit: $(VENV)/tests $(NODE)/node_modules/.package-lock.json  ## run only the tests without sockets
 	$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -59,6 +59,9 @@ CREATE TABLE IF NOT EXISTS $database.generations$local $on_cluster (
     cost_output Nullable(Float64) CODEC(ZSTD(1)),
     cache_status LowCardinality(String) CODEC(ZSTD(1)),
     batch_id String CODEC(ZSTD(1)),
+    -- What the caller asked for, where that stands for several models, and which of them was chosen; `model` is its.
+    alias LowCardinality(String) CODEC(ZSTD(1)),
+    variant LowCardinality(String) CODEC(ZSTD(1)),
 
     finish_reasons Array(LowCardinality(String)) CODEC(ZSTD(1)),
     tags Map(LowCardinality(String), String) CODEC(ZSTD(1)),
@@ -176,6 +179,8 @@ SELECT
     toFloat64OrNull(a['penstock.cost.output.usd']) AS cost_output,
     a['penstock.cache.status'] AS cache_status,
     a['penstock.batch.id'] AS batch_id,
+    a['penstock.alias'] AS alias,
+    a['penstock.variant'] AS variant,
 
     JSONExtract(a['gen_ai.response.finish_reasons'], 'Array(String)') AS finish_reasons,
     mapApply((k, v) -> (substring(k, 14), v), mapFilter((k, v) -> startsWith(k, 'penstock.tag.'), a)) AS tags,

@@ -57,7 +57,9 @@ def test_no_place_stays_unfilled_and_no_cluster_word_is_left_alone(cluster: str)
     statements = [text for migration in migrations() for text in schema.statements(migration.text)]
     for text in statements:
         assert "$" not in text
-        assert "IF NOT EXISTS" in text or " MODIFY QUERY\n" in text  # what can be said twice
+        assert "IF NOT EXISTS" in text  # what can be said twice
+        # Of a view that was changed so, an insert that is repeated after a restart is no longer known: it is doubled.
+        assert "MODIFY QUERY" not in text
         assert ("ON CLUSTER `main`" in text) == bool(cluster)
     whole = "\n".join(statements)
     assert set(re.findall(r"toIntervalDay\((\d+)\)", whole)) == {"7"}
