@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import clickhouse_connect
+from clickhouse_connect.driver.exceptions import DatabaseError
 
 READY_WITHIN_S: Final = 120.0
 COMMAND_WITHIN_S: Final = 3600.0
@@ -138,8 +139,13 @@ provider = "demo"
         """Wait until a count of the store is at least `wanted`. Raises `DemoFailed`."""
         deadline = time.monotonic() + READY_WITHIN_S
         while time.monotonic() < deadline:
-            if int(self.query(sql)[0][0]) >= wanted:
-                return
+            try:
+                if int(self.query(sql)[0][0]) >= wanted:
+                    return
+            except DatabaseError as error:
+                if "UNKNOWN_TABLE" not in str(error):
+                    raise
+                # Tables are made with the first call that is stored.
             time.sleep(0.2)
         raise DemoFailed(f"After {READY_WITHIN_S:.0f} s the store still has less than {wanted}: {sql}")
 
