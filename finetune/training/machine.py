@@ -46,7 +46,8 @@ class Machine:
         """The device in words."""
         import torch
 
-        name = f"CPU, {torch.get_num_threads()} threads" if self.cpu else torch.cuda.get_device_name(self.device)
+        threads = torch.get_num_threads()
+        name = f"CPU, {threads} thread{'s' * (threads > 1)}" if self.cpu else torch.cuda.get_device_name(self.device)
         return f"{self.processes} × {name}" if self.processes > 1 else name
 
     @property
