@@ -134,6 +134,7 @@ def _training(base: Path, size: Size) -> list[str]:
         *("finetune", "lora", DATASET, "--base", str(base), "--run", RUN),
         *("--max-steps", str(size.steps), "--batch-size", str(size.batch), "--accumulation", "1"),
         *("--learning-rate", size.learning_rate, "--max-length", "256", "--gguf"),
+        *("--save-steps", str(max(1, size.steps // 3))),
     ]
 
 

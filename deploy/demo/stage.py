@@ -91,17 +91,18 @@ provider = "demo"
         self.commands.append("penstock " + shlex.join(words))
         if echo:
             print(f"\n$ {self.commands[-1]}", flush=True)
-        process = subprocess.Popen(
-            [*_PENSTOCK, *words], cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, stderr=None, text=True
-        )
-        assert process.stdout is not None
         lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if echo:
-                print(line, end="", flush=True)
-        if process.wait(COMMAND_WITHIN_S):
-            raise DemoFailed(f"`{self.commands[-1]}` ended with status {process.returncode}")
+        with subprocess.Popen(
+            [*_PENSTOCK, *words], cwd=self.folder, env=self._environment, stdout=subprocess.PIPE, stderr=None, text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if echo:
+                    print(line, end="", flush=True)
+            status = process.wait(COMMAND_WITHIN_S)
+        if status:
+            raise DemoFailed(f"`{self.commands[-1]}` ended with status {status}")
         return "".join(lines)
 
     def begin(self, *words: str) -> tuple[subprocess.Popen[bytes], Path]:
