@@ -22,7 +22,10 @@ SECTION_OF = {
     "promote": "Promote",
 }
 """All others are at a provider."""
-OF_OTHERS = {"--by", "--variant", "--score-min", "--score-name", "--where", "--enable-lora", "--multi_gpu", "--evaluated"}
+OF_OTHERS = {
+    *("--by", "--variant", "--score-min", "--score-name", "--where"),
+    *("--enable-lora", "--multi_gpu", "--evaluated"),
+}
 """Options of other commands that the page names."""
 EVERYWHERE = {"--json", "--runs", "--root", "--config", "--data-dir"}
 
