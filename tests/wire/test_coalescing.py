@@ -52,6 +52,11 @@ class Gate:
             await conn.send(chunk(one))
         await conn.send(chunk(b""))
 
+    async def begins(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while self.begun < count:
+                await asyncio.sleep(0.005)
+
     def open(self, steps: int = 100) -> None:
         for _ in range(steps):
             self.steps.release()
@@ -96,6 +101,15 @@ async def opened(proxy: Proxied, count: int) -> None:
             await asyncio.sleep(0.005)
 
 
+async def joined(proxy: Proxied, count: int) -> None:
+    """A call is open before it has looked for others to join."""
+    cache = proxy.app.cache
+    assert cache is not None
+    async with asyncio.timeout(60):
+        while sum(flight.members for flight in cache._flights.values()) != count:
+            await asyncio.sleep(0.005)
+
+
 def statuses(records: list[CallRecord]) -> Counter[tuple[str, str]]:
     return Counter((one.outcome, one.cache_status) for one in records)
 
@@ -109,7 +123,7 @@ async def test_a_thousand_identical_calls_are_one(tmp_path: Path, body: bytes, c
     gate = Gate()
     async with ScriptedUpstream(gate) as upstream, provided(tmp_path, upstream) as proxy:
         asking = await asyncio.gather(*[call(proxy, body) for _ in range(count)])
-        await opened(proxy, count)
+        await joined(proxy, count)
         gate.open()
         replies = await asyncio.gather(*[caller.reply() for caller in asking])
         records = await recorded(proxy, count)
@@ -170,7 +184,7 @@ async def test_the_leader_who_leaves_hands_over(tmp_path: Path, steps: int) -> N
         first = await call(proxy)
         await opened(proxy, 1)
         second = await call(proxy)
-        await opened(proxy, 2)
+        await joined(proxy, 2)
         gate.open(steps)
         if steps:
             await head_of(first)
@@ -210,19 +224,19 @@ async def test_when_all_have_left_the_upstream_is_let_go(tmp_path: Path) -> None
 
 
 async def test_a_break_is_everybodys_break_and_nothing_is_kept(tmp_path: Path) -> None:
-    joined = asyncio.Event()
+    all_joined = asyncio.Event()
 
     async def script(request: Request, conn: Conn) -> None:
         await conn.send(SSE_HEAD + chunk(EVENTS[0]))
         async with asyncio.timeout(10):
-            await joined.wait()
+            await all_joined.wait()
         await conn.reset()
 
     async with ScriptedUpstream(script) as upstream, provided(tmp_path, upstream) as proxy:
         three = [await call(proxy) for _ in range(3)]
         for caller in three:
             await head_of(caller)
-        joined.set()
+        all_joined.set()
         for caller in three:
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
                 await rest(caller)
@@ -255,18 +269,18 @@ async def test_a_caller_who_closes_at_the_last_event_leaves_a_whole_entry(tmp_pa
 
 
 async def test_a_refusal_of_the_upstream_is_for_all_alike(tmp_path: Path) -> None:
-    joined = asyncio.Event()
+    all_joined = asyncio.Event()
 
     async def script(request: Request, conn: Conn) -> None:
         async with asyncio.timeout(10):
-            await joined.wait()
+            await all_joined.wait()
         body = b'{"error": {"message": "Slow down.", "type": "rate_limit"}}'
         await conn.send(head(429, {"content-type": "application/json", "content-length": str(len(body))}) + body)
 
     async with ScriptedUpstream(script) as upstream, provided(tmp_path, upstream) as proxy:
         three = [await call(proxy, UNARY) for _ in range(3)]
-        await opened(proxy, 3)
-        joined.set()
+        await joined(proxy, 3)
+        all_joined.set()
         replies = [await caller.reply() for caller in three]
         records = await recorded(proxy, 3)
     assert [reply[0] for reply in replies] == [429] * 3
@@ -288,7 +302,7 @@ async def test_callers_with_different_codings_do_not_share(tmp_path: Path) -> No
     async with ScriptedUpstream(gate) as upstream, provided(tmp_path, upstream) as proxy:
         first = await call(proxy, UNARY, ("accept-encoding", "gzip"))
         second = await call(proxy, UNARY, ("accept-encoding", "br"))
-        await opened(proxy, 2)
+        await gate.begins(2)
         gate.open()
         await first.reply()
         await second.reply()
@@ -297,9 +311,9 @@ async def test_callers_with_different_codings_do_not_share(tmp_path: Path) -> No
 
 async def test_without_coalescing_each_asks_for_itself(tmp_path: Path) -> None:
     gate = Gate()
-    async with serving(tmp_path, gate, Cache(coalesce=False)) as (_, proxy, client):
+    async with serving(tmp_path, gate, Cache(coalesce=False)) as (_, _, client):
         asking = [asyncio.ensure_future(ask_once(client)) for _ in range(3)]
-        await opened(proxy, 3)
+        await gate.begins(3)  # each has found nothing kept: the first answer must not come before
         gate.open()
         replies = await asyncio.gather(*asking)
         again = await ask_once(client)
