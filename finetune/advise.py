@@ -8,7 +8,7 @@ measured anew each time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from .advising import few_shot as prompts
-from .advising.costs import Costs, Price, costs
+from .advising.costs import Costs, Price, TrainingPrice, costs
 from .advising.doubts import doubts
 from .advising.few_shot import Embed, FewShot
 from .advising.machine import Machine
@@ -56,6 +56,7 @@ class Means:
 
     count: Count
     price: Price
+    training: Sequence[TrainingPrice]
     embed: Embed
     embedding: str
     """The name of its model."""
@@ -105,6 +106,7 @@ def advise(options: AdviseOptions, means: Means) -> Advice:
         measures,
         model=model,
         price=means.price,
+        training=means.training,
         few_shot_tokens=chosen.tokens if chosen else expected,
         here=means.here,
     )

@@ -176,7 +176,7 @@ def _base(wanted: Promotion) -> Table:
 def _put(aliases: Aliases, place: int, wanted: Promotion) -> None:
     """Have the variant, without a share if it is new."""
     variants = aliases.variants(place)
-    if [variant for variant in variants if _name(variant) != wanted.variant] == []:
+    if all(_name(variant) == wanted.variant for variant in variants):
         aliases.add_variant(place, _base(wanted) | {"weight": 0})
     for index, variant in enumerate(variants):
         if _name(variant) == wanted.variant:

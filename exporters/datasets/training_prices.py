@@ -64,7 +64,9 @@ class Training(msgspec.Struct, frozen=True, kw_only=True):
     lora: OwnDevice
 
 
-class _Price(msgspec.Struct, frozen=True):
+class Price(msgspec.Struct, frozen=True):
+    """Of training, at one provider. `as_of` and `note`: as in `Hosted`."""
+
     provider: str
     model: str
     usd_a_million: float
@@ -76,17 +78,17 @@ _CLOSING: Final = "no new jobs from 2027-01-06; the model and its fine-tunes sto
 
 PRICES: Final = (
     # OpenAI, platform pricing page, "Fine-tuning"; dates: its deprecations page.
-    _Price("OpenAI", "gpt-4.1", 25.0, "2025", _CLOSING),
-    _Price("OpenAI", "gpt-4.1-mini", 5.0, "2025", _CLOSING),
-    _Price("OpenAI", "gpt-4.1-nano", 1.5, "2025", "no new jobs from 2027-01-06"),
-    _Price("OpenAI", "gpt-4o-mini", 3.0, "2025", _CLOSING),
+    Price("OpenAI", "gpt-4.1", 25.0, "2025", _CLOSING),
+    Price("OpenAI", "gpt-4.1-mini", 5.0, "2025", _CLOSING),
+    Price("OpenAI", "gpt-4.1-nano", 1.5, "2025", "no new jobs from 2027-01-06"),
+    Price("OpenAI", "gpt-4o-mini", 3.0, "2025", _CLOSING),
     # Fireworks, pricing page, "Fine tuning": by parameters of the base model.
-    _Price("Fireworks", "up to 16B", 0.5, "2025"),
-    _Price("Fireworks", "16B to 80B", 3.0, "2025"),
+    Price("Fireworks", "up to 16B", 0.5, "2025"),
+    Price("Fireworks", "16B to 80B", 3.0, "2025"),
     # Together, pricing page, "Fine-tuning": supervised, LoRA, by parameters.
-    _Price("Together", "up to 16B", 0.48, "2025"),
-    _Price("Together", "17B to 69B", 1.5, "2025"),
-    _Price("Together", "70B to 100B", 2.9, "2025"),
+    Price("Together", "up to 16B", 0.48, "2025"),
+    Price("Together", "17B to 69B", 1.5, "2025"),
+    Price("Together", "70B to 100B", 2.9, "2025"),
 )
 
 _SIZES: Final = (("1B", 1e9), ("8B", 8e9), ("32B", 32e9))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, Literal
+from collections.abc import Callable, Sequence
+from typing import Final, Literal, Protocol
 
 import msgspec
 
@@ -12,6 +12,22 @@ from .measures import Measures
 
 Price = Callable[[str, int, int], float | None]
 """What a call of a model costs in USD by its tokens in and out; None where that is not known."""
+
+
+class TrainingPrice(Protocol):
+    """Of supervised training at a provider; of the year `as_of`."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def usd_a_million(self) -> float: ...
+    @property
+    def as_of(self) -> str: ...
+    @property
+    def note(self) -> str: ...
+
 
 EPOCHS: Final = 3
 FLOPS_A_PARAMETER: Final = 6
@@ -70,14 +86,6 @@ class Costs(msgspec.Struct, frozen=True, kw_only=True):
     """Calls after which the cheapest training is paid by what the tuned model saves; None: never, or not known."""
 
 
-_CLOSING: Final = "no new jobs from 2027-01-06"
-PRICES: Final = (
-    # Providers' pricing pages, "Fine-tuning", USD per million tokens, supervised.
-    ("Together", "up to 16B", 0.48, "2025", ""),
-    ("Fireworks", "up to 16B", 0.5, "2025", ""),
-    ("Together", "17B to 69B", 1.5, "2025", ""),
-    ("OpenAI", "gpt-4.1-nano", 1.5, "2025", _CLOSING),
-)
 SERVED: Final = ("an 8B", 0.18, "2025")
 """USD per million tokens, in and out, of Llama 3.1 8B at Together: what a small tuned model costs where LoRA adapters
 are served by the token at the price of their base."""
@@ -90,22 +98,30 @@ DEVICES: Final = (
 )
 
 
-def costs(measures: Measures, *, model: str, price: Price, few_shot_tokens: int, here: Machine | None) -> Costs:
-    """`model`: the one that answered most of the examples, "" where nobody knows. `few_shot_tokens`: that a prompt
-    with examples adds to each call."""
+def costs(
+    measures: Measures,
+    *,
+    model: str,
+    price: Price,
+    training: Sequence[TrainingPrice],
+    few_shot_tokens: int,
+    here: Machine | None,
+) -> Costs:
+    """`model`: the one that answered most of the examples, "" where nobody knows. `training`: one price at least.
+    `few_shot_tokens`: that a prompt with examples adds to each call."""
     tokens = measures.tokens
     prompt, answer = round(tokens.prompt.mean), round(tokens.answer.mean)
     shorter = max(0, prompt - round(measures.static.tokens))
     hosted = [
         Training(
-            provider=provider,
-            model=trained,
-            usd=round(EPOCHS * tokens.train * usd / 1e6, 2),
-            usd_a_million=usd,
-            as_of=as_of,
-            note=note,
+            provider=one.provider,
+            model=one.model,
+            usd=round(EPOCHS * tokens.train * one.usd_a_million / 1e6, 2),
+            usd_a_million=one.usd_a_million,
+            as_of=one.as_of,
+            note=one.note,
         )
-        for provider, trained, usd, as_of, note in PRICES
+        for one in training
     ]
     served, usd_a_million, as_of = SERVED
     small = (shorter + answer) * CALLS * usd_a_million / 1e6

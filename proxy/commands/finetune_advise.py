@@ -98,6 +98,7 @@ def advise(
 
 def _means(settings: Settings, progress: Callable[[str], Any]) -> Means:
     from cache.embedding import LocalEmbedder
+    from exporters.datasets.training_prices import PRICES
     from finetune.advise import Means
     from finetune.advising.machine import machine
 
@@ -106,6 +107,7 @@ def _means(settings: Settings, progress: Callable[[str], Any]) -> Means:
     return Means(
         count=functools.partial(Tokenizer(Path(settings.server.data_dir, "tokenizer")).count, "gpt-5"),
         price=_price(settings),
+        training=PRICES,
         embed=_embed,
         embedding=LocalEmbedder.name,
         here=machine(time.perf_counter),

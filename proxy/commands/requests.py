@@ -32,9 +32,9 @@ CALL_COLUMNS = """
     request_id, method, path, endpoint, provider, upstream, model, response_model, response_id, stream, status, outcome,
     error_type, error_message, key_id, user, session, tags, usage_source, input_tokens, cached_tokens,
     output_tokens, reasoning_tokens, cost, cache_status, batch_id, service_tier, duration_ms, ttft_ms, attempts,
-    toUnixTimestamp64Nano(timestamp) / 1e9 AS started, COLUMNS('^(alias|variant)$')
+    toUnixTimestamp64Nano(timestamp) / 1e9 AS started, alias, variant
 """
-"""What is listed of a call: all but its text. A store that is not migrated has no variants and is read as well."""
+"""What is listed of a call: all but its text."""
 
 
 def select(query: Query, filters: Filters, limit: int) -> list[Row]:
@@ -62,7 +62,7 @@ def call_of_row(row: Row) -> Call:
         error=row["error_type"],
         cache=row["cache_status"],
         way=way_of(row["batch_id"], row["outcome"]),
-        variant=row.get("variant", ""),
+        variant=row["variant"],
     )
 
 

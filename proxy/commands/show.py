@@ -90,7 +90,7 @@ def _facts(row: Row, tries: Sequence[Row]) -> Iterator[tuple[str, Text]]:
         yield "response", Text(printable(row["response_id"]), "cyan")
     target = f"{row['method']} {row['path']}" + ("  stream" if row["stream"] else "")
     yield "call", Text.assemble((f"{printable(model)}  " if model else "", "bold"), printable(target))
-    if row.get("alias"):
+    if row["alias"]:
         yield "alias", Text.assemble((printable(row["alias"]), "bold"), f" → {printable(row['variant'])}")
     yield "ended", _ended(row)
     if row["error_message"] not in ("", row["error_type"]):

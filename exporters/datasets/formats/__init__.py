@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
@@ -25,10 +24,6 @@ class Writer(Protocol):
     @property
     def name(self) -> str:
         """Of the format."""
-
-    @property
-    def left_out(self) -> Counter[str]:
-        """Examples that the format cannot say, by what it is that it cannot say. They are in the other formats."""
 
     def encode(self, example: Example) -> bytes:
         """What its files hold of an example, in whichever split; b"" when it cannot say it. Touches no file."""

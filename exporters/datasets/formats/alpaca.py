@@ -7,7 +7,6 @@ Format".
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from ..example import Example
@@ -18,12 +17,11 @@ from .turns import CannotSay, turns_of
 
 
 class Alpaca:
-    """`train.alpaca.jsonl` and so on. `left_out` counts the examples that it cannot say, by reason."""
+    """`train.alpaca.jsonl` and so on."""
 
     name = "alpaca"
 
     def __init__(self, options: Write, folder: Path) -> None:
-        self.left_out: Counter[str] = Counter()
         self._options = options
         self._lines = SplitLines(folder, after=".alpaca.jsonl")
 
@@ -33,8 +31,7 @@ class Alpaca:
             turns = turns_of(messages)
             if any(turn.of_tools for turn in turns):
                 raise CannotSay("calls of tools")
-        except CannotSay as error:
-            self.left_out[str(error)] += 1
+        except CannotSay:
             return b""
         texts = [turn.text for turn in turns]
         *history, (instruction, output) = zip(texts[::2], texts[1::2], strict=True)

@@ -6,7 +6,6 @@ trainers of one's own. Source: OpenAI's guide "Supervised fine-tuning" and its A
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ class OpenAI:
     name = "openai"
 
     def __init__(self, options: Write, folder: Path) -> None:
-        self.left_out: Counter[str] = Counter()
         self._options = options
         self._lines = SplitLines(folder)
 

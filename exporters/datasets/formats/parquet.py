@@ -11,7 +11,6 @@ Rows are written in groups, so memory stays flat. Source: trl's "Dataset formats
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -57,20 +56,18 @@ _unpack: Final = msgspec.msgpack.Decoder(_Encoded).decode
 
 
 class Parquet:
-    """`train.parquet`, `preferences.train.parquet` and so on. `left_out` counts what it cannot say, by reason."""
+    """`train.parquet`, `preferences.train.parquet` and so on."""
 
     name = "parquet"
 
     def __init__(self, options: Write, folder: Path) -> None:
-        self.left_out: Counter[str] = Counter()
         self._options = options
         self._folder = folder
         self._tables: dict[str, _Table] = {}
 
     def encode(self, example: Example) -> bytes:
         messages = unweighted(written(example, self._options))
-        if why := unsayable(messages):
-            self.left_out[why] += 1
+        if unsayable(messages):
             return b""
         if self._options.mask == "last":
             *prompt, completion = messages
@@ -81,8 +78,7 @@ class Parquet:
 
     def _pair(self, example: Example) -> _Said:
         asked, preferred, rejected = pair(example, self._options)
-        if why := unsayable([rejected]):
-            self.left_out[why] += 1
+        if unsayable([rejected]):
             return {}
         return {"prompt": _told(asked), "chosen": _told([preferred]), "rejected": _told([rejected])}
 

@@ -6,7 +6,6 @@ OpenAI's guide "Direct preference optimization", which takes one message of the 
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from ..example import Example, Message
@@ -22,7 +21,6 @@ class Preferences:
     name = "preferences"
 
     def __init__(self, options: Write, folder: Path) -> None:
-        self.left_out: Counter[str] = Counter()
         self._options = options
         self._lines = SplitLines(folder, "preferences.")
 

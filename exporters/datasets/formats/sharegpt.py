@@ -8,7 +8,6 @@ words. Source: LLaMA-Factory's data/README.md, "Sharegpt Format", and its conver
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +26,11 @@ _FROM: Final = {
 
 
 class ShareGPT:
-    """`train.sharegpt.jsonl` and so on. `left_out` counts the examples that it cannot say, by reason."""
+    """`train.sharegpt.jsonl` and so on."""
 
     name = "sharegpt"
 
     def __init__(self, options: Write, folder: Path) -> None:
-        self.left_out: Counter[str] = Counter()
         self._options = options
         self._lines = SplitLines(folder, after=".sharegpt.jsonl")
 
@@ -40,8 +38,7 @@ class ShareGPT:
         messages = written(example, self._options)
         try:
             turns = turns_of(messages)
-        except CannotSay as error:
-            self.left_out[str(error)] += 1
+        except CannotSay:
             return b""
         line = {
             "id": example.request_id,

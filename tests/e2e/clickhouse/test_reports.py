@@ -47,19 +47,6 @@ def test_variants_are_compared_and_found(sink: ClickHouseSink, query: Query) -> 
     assert requests.call_of_row(found[0]).variant == "tuned"
 
 
-def test_a_store_from_before_variants_is_read(client: Client, query: Query, sink: ClickHouseSink) -> None:
-    key = secrets.token_hex(6)
-    sink.write(Batch(f"old-{key}", [fresh_record(key_id=key)]))
-    client.command("CREATE OR REPLACE VIEW older AS SELECT * EXCEPT (alias, variant) FROM generations")
-
-    def older(sql: str, values: Mapping[str, object]) -> Sequence[dict[str, Any]]:
-        return query(sql.replace("FROM generations", "FROM older"), values)
-
-    (row,) = requests.select(older, Filters(key=key), 10)
-    assert "variant" not in row
-    assert requests.call_of_row(row).variant == ""
-
-
 def test_hit_ratios_of_both_caches(query: Query, mine: Filters) -> None:
     rows = {row["model"]: row for row in stats.select(query, "model", mine, 50)}
     asked = rows["gpt-4o-mini"]

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from typer.main import get_command
 
+from exporters.datasets.training_prices import PRICES
 from finetune.advising.costs import Costs, costs, hours, pays_after
 from finetune.advising.doubts import doubts
 from finetune.advising.machine import Machine, machine, parse
@@ -35,7 +36,7 @@ def priced(measures: Measures, usd_a_token: float | None = 1e-6, here: Machine |
     def price(model: str, input_tokens: int, output_tokens: int) -> float | None:
         return None if usd_a_token is None else (input_tokens + output_tokens) * usd_a_token
 
-    return costs(measures, model="big", price=price, few_shot_tokens=100, here=here)
+    return costs(measures, model="big", price=price, training=PRICES, few_shot_tokens=100, here=here)
 
 
 def found(

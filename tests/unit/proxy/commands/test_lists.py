@@ -25,7 +25,7 @@ CALL: Row = {
     "endpoint": "chat", "model": "a-model-with-a-rather-long-name-2026", "status": 200, "outcome": "answered",
     "error_type": "", "started": 1795000000.0, "duration_ms": 1240.0, "ttft_ms": None, "input_tokens": 123_456,
     "output_tokens": 5, "cached_tokens": None, "usage_source": "upstream", "cost": 0.001234, "cache_status": "",
-    "batch_id": "",
+    "batch_id": "", "alias": "", "variant": "",
 }  # fmt: skip
 
 

@@ -24,8 +24,9 @@ ROW: Row = {
     "ttft_ms": None, "input_tokens": 10, "output_tokens": 5, "cached_tokens": None, "cache_write_tokens": None,
     "reasoning_tokens": None, "usage_source": "upstream", "cost": None, "cost_input": None, "cost_cached": None,
     "cost_cache_write": None, "cost_output": None, "savings": {}, "service_tier": "", "key_id": "", "user": "",
-    "session": "", "prompt_name": "", "tags": {}, "upstream": "openai", "batch_id": "", "parameters": "",
-    "input_messages": "", "output_messages": "", "system_instructions": "", "tool_definitions": "",
+    "session": "", "prompt_name": "", "tags": {}, "upstream": "openai", "batch_id": "",
+    "alias": "", "variant": "", "parameters": "", "input_messages": "", "output_messages": "",
+    "system_instructions": "", "tool_definitions": "",
 }  # fmt: skip
 
 

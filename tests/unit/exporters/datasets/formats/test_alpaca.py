@@ -13,16 +13,16 @@ from exporters.datasets.options import Write
 from .conversations import CLOCK, assistant, chat, example, user, with_image, with_tools
 
 
-def written(folder: Path, *examples: Example) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def written(folder: Path, *examples: Example) -> list[dict[str, Any]]:
     writer = Alpaca(Write(), folder)
     for one in examples:
         writer.write("train", one)
     paths = writer.close()
-    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()], dict(writer.left_out)
+    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
 
 
 def test_earlier_turns_are_history(tmp_path: Path) -> None:
-    [line], left_out = written(tmp_path, chat())
+    [line] = written(tmp_path, chat())
     assert line == {
         "id": "chat-1",
         "instruction": "Twice?",
@@ -32,17 +32,15 @@ def test_earlier_turns_are_history(tmp_path: Path) -> None:
         "tools": "",
         "history": [["What is 1 and 1?", "2"]],
     }
-    assert left_out == {}
     assert (tmp_path / "train.alpaca.jsonl").exists()
 
 
 def test_tools_that_were_not_called_are_named(tmp_path: Path) -> None:
-    [line], _ = written(tmp_path, example(user("Hi"), assistant("Hello"), tools=[CLOCK]))
+    [line] = written(tmp_path, example(user("Hi"), assistant("Hello"), tools=[CLOCK]))
     assert json.loads(line["tools"]) == [CLOCK["function"]]
     assert line["history"] == []
 
 
-def test_what_it_cannot_say_is_left_out_and_counted(tmp_path: Path) -> None:
-    lines, left_out = written(tmp_path, with_tools(), chat(), with_image(), with_tools())
+def test_what_it_cannot_say_is_left_out(tmp_path: Path) -> None:
+    lines = written(tmp_path, with_tools(), chat(), with_image(), with_tools())
     assert [line["id"] for line in lines] == ["chat-1"]
-    assert left_out == {"calls of tools": 2, "images or files": 1}

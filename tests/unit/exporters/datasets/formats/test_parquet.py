@@ -28,13 +28,13 @@ from .conversations import (
 )
 
 
-def write(folder: Path, *examples: Example, **options: Any) -> tuple[list[str], dict[str, int]]:
-    """The names of the files, and what was left out."""
+def write(folder: Path, *examples: Example, **options: Any) -> list[str]:
+    """The names of the files."""
     folder.mkdir(exist_ok=True)
     writer = parquet.Parquet(Write(**options), folder)
     for one in examples:
         writer.write("train", one)
-    return [path.name for path in writer.close()], dict(writer.left_out)
+    return [path.name for path in writer.close()]
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -109,7 +109,7 @@ def test_where_the_last_answer_is_learnt_it_is_a_completion(tmp_path: Path) -> N
 
 
 def test_pairs_have_a_file_of_their_own(tmp_path: Path) -> None:
-    files, _ = write(tmp_path, chat(), corrected())
+    files = write(tmp_path, chat(), corrected())
     assert files == ["train.parquet", "preferences.train.parquet"]
     [row] = rows(tmp_path / "preferences.train.parquet")
     assert told(row["prompt"]) == corrected().messages[:-1]
@@ -119,11 +119,10 @@ def test_pairs_have_a_file_of_their_own(tmp_path: Path) -> None:
     assert len(rows(tmp_path / "train.parquet")) == 2
 
 
-def test_what_it_cannot_say_is_left_out_and_counted(tmp_path: Path) -> None:
+def test_what_it_cannot_say_is_left_out(tmp_path: Path) -> None:
     broken = calling(call("c", "clock", "{"))
-    _, left_out = write(tmp_path, with_image(), chat(), example(user("Hi"), broken), corrected(rejected=[broken]))
+    write(tmp_path, with_image(), chat(), example(user("Hi"), broken), corrected(rejected=[broken]))
     assert [row["request_id"] for row in rows(tmp_path / "train.parquet")] == ["chat-1", "pair-1"]
-    assert left_out == {"images or files": 1, "arguments that are not a JSON object": 2}
     assert not (tmp_path / "preferences.train.parquet").exists()
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.datasets.example import Example, Message
+from exporters.datasets.formats.messages import written as said
 from exporters.datasets.formats.sharegpt import ShareGPT
 from exporters.datasets.formats.turns import CannotSay, turns_of
 from exporters.datasets.options import Write
@@ -19,16 +20,16 @@ from .conversations import CLOCK, WEATHER, assistant, call, calling, chat, examp
 from .conversations import with_tools as tools
 
 
-def written(folder: Path, *examples: Example, **options: Any) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def written(folder: Path, *examples: Example, **options: Any) -> list[dict[str, Any]]:
     writer = ShareGPT(Write(**options), folder)
     for one in examples:
         writer.write("train", one)
     paths = writer.close()
-    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()], dict(writer.left_out)
+    return [json.loads(line) for path in paths for line in path.read_bytes().splitlines()]
 
 
 def test_a_chat(tmp_path: Path) -> None:
-    [line], left_out = written(tmp_path, chat())
+    [line] = written(tmp_path, chat())
     assert line == {
         "id": "chat-1",
         "conversations": [
@@ -40,12 +41,11 @@ def test_a_chat(tmp_path: Path) -> None:
         "system": "You are terse.",
         "tools": "",
     }
-    assert left_out == {}
     assert (tmp_path / "train.sharegpt.jsonl").exists()
 
 
 def test_calls_and_their_results(tmp_path: Path) -> None:
-    [line], _ = written(tmp_path, tools())
+    [line] = written(tmp_path, tools())
     asked, called, seen, answered = line["conversations"]
     assert asked == {"from": "human", "value": "Weather and time in Ulm?"}
     assert called["from"] == "function_call"
@@ -61,24 +61,24 @@ def test_calls_and_their_results(tmp_path: Path) -> None:
 
 def test_one_call_is_an_object_and_its_result_is_as_it_was(tmp_path: Path) -> None:
     made = example(user("Time?"), calling(call("c", "clock", "{}")), result("c", "12:00"), assistant("Noon."))
-    [line], _ = written(tmp_path, made)
+    [line] = written(tmp_path, made)
     assert json.loads(line["conversations"][1]["value"]) == {"name": "clock", "arguments": {}}
     assert line["conversations"][2]["value"] == "12:00"
 
 
 def test_a_call_can_be_the_answer(tmp_path: Path) -> None:
-    [line], _ = written(tmp_path, example(user("Time?"), calling(call("c", "clock", "{}"))))
+    [line] = written(tmp_path, example(user("Time?"), calling(call("c", "clock", "{}"))))
     assert [turn["from"] for turn in line["conversations"]] == ["human", "function_call"]
 
 
 def test_a_refusal_is_what_was_said(tmp_path: Path) -> None:
     refused = {"role": "assistant", "content": None, "refusal": "I will not."}
-    [line], _ = written(tmp_path, example(user("Lie!"), refused))
+    [line] = written(tmp_path, example(user("Lie!"), refused))
     assert line["conversations"][1] == {"from": "gpt", "value": "I will not."}
 
 
 def test_earlier_answers_are_marked_where_only_the_last_is_learnt(tmp_path: Path) -> None:
-    [line], _ = written(tmp_path, chat(), mask="last")
+    [line] = written(tmp_path, chat(), mask="last")
     assert [turn.get("train") for turn in line["conversations"]] == [None, False, None, None]
 
 
@@ -86,7 +86,7 @@ def test_what_one_side_says_twice_is_joined(tmp_path: Path) -> None:
     made = example(
         system("A"), {"role": "developer", "content": "B"}, user("1"), user("2"), assistant("3"), assistant("4")
     )
-    [line], _ = written(tmp_path, made, mask="last")
+    [line] = written(tmp_path, made, mask="last")
     assert line["system"] == "A\n\nB"
     assert line["conversations"] == [{"from": "human", "value": "1\n\n2"}, {"from": "gpt", "value": "3\n\n4"}]
 
@@ -121,10 +121,12 @@ def test_what_one_side_says_twice_is_joined(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_it_cannot_say_is_left_out_and_counted(tmp_path: Path, made: Example, why: str) -> None:
-    lines, left_out = written(tmp_path, chat(1), made, chat(2))
+def test_what_it_cannot_say_is_left_out(tmp_path: Path, made: Example, why: str) -> None:
+    lines = written(tmp_path, chat(1), made, chat(2))
     assert [line["id"] for line in lines] == ["chat-1", "chat-2"]
-    assert left_out == {why: 1}
+    with pytest.raises(CannotSay) as raised:
+        turns_of(said(made, Write()))
+    assert str(raised.value) == why
 
 
 MESSAGES: st.SearchStrategy[list[Message]] = st.lists(
