@@ -8,9 +8,9 @@ from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
 
-from .contents import origins
+from .describing.contents import origins
+from .describing.manifest import Manifest, read
 from .errors import DatasetError
-from .manifest import Manifest, read
 from .options import Split
 from .provenance import SOURCES, Origin
 

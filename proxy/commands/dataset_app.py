@@ -99,7 +99,7 @@ def rebuild(
 ) -> None:
     """Make a dataset again with the options in its manifest; who was forgotten stays out."""
     with told(), ended_in_order(), bars() as progress:
-        from exporters.datasets.manifest import read
+        from exporters.datasets.describing.manifest import read
 
         from . import dataset_build as command
         from .dataset_view import document, print_built
@@ -117,8 +117,8 @@ def rebuild(
 def list_datasets(root: RootOption = ROOT, as_json: JsonOption = False) -> None:
     """List the datasets of the folder: how large they are, of when, of which models."""
     with told():
-        from exporters.datasets.catalog import datasets
-        from exporters.datasets.manifest import read
+        from exporters.datasets.describing.catalog import datasets
+        from exporters.datasets.describing.manifest import read
 
         from .dataset_view import print_list, summary
 
@@ -133,8 +133,8 @@ def list_datasets(root: RootOption = ROOT, as_json: JsonOption = False) -> None:
 def show(name: NameArgument, root: RootOption = ROOT, as_json: JsonOption = False) -> None:
     """Show one dataset: what it was made of, what became of the rows, splits, cost of training, files."""
     with told():
-        from exporters.datasets.catalog import runs
-        from exporters.datasets.manifest import read
+        from exporters.datasets.describing.catalog import runs
+        from exporters.datasets.describing.manifest import read
 
         from .dataset_view import document, print_shown
 
@@ -150,7 +150,7 @@ def show(name: NameArgument, root: RootOption = ROOT, as_json: JsonOption = Fals
 def stats(name: NameArgument, root: RootOption = ROOT, as_json: JsonOption = False) -> None:
     """Show how the examples are distributed: tokens, turns, models, prompts, labels, times."""
     with told():
-        from exporters.datasets.manifest import read
+        from exporters.datasets.describing.manifest import read
 
         from .dataset_view import histograms, print_histograms
 
@@ -171,7 +171,7 @@ def diff(
 ) -> None:
     """Say how two datasets differ: options, counts, and the calls that only one of them has."""
     with told():
-        from exporters.datasets.catalog import difference
+        from exporters.datasets.describing.catalog import difference
 
         from .dataset_reports import print_difference
         from .dataset_view import document
@@ -243,9 +243,9 @@ def forget(
     if not user and not request:
         raise CommandFailed("Say who is to be forgotten: --user NAME, or --request ID.")
     with told(), ended_in_order():
-        from exporters.datasets.catalog import datasets
-        from exporters.datasets.forgetting import forget as command
-        from exporters.datasets.forgetting import known_files
+        from exporters.datasets.changing.forgetting import forget as command
+        from exporters.datasets.changing.forgetting import known_files
+        from exporters.datasets.describing.catalog import datasets
 
         from .dataset_reports import print_forgotten
         from .dataset_view import document

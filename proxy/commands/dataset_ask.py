@@ -17,9 +17,9 @@ from .failure import CommandFailed
 from .options import ConfigOption, DataDirOption, JsonOption, config_path, print_json, stdout_console
 
 if TYPE_CHECKING:
-    from exporters.datasets.pruning import Beginning, Found
-    from exporters.datasets.questioning import Task
-    from exporters.datasets.relabeling import Estimate, Result
+    from exporters.datasets.changing.pruning import Beginning, Found
+    from exporters.datasets.changing.questioning import Task
+    from exporters.datasets.changing.relabeling import Estimate, Result
 
     from ..settings import Settings
 
@@ -80,10 +80,10 @@ def relabel(
     folder = folder_of(name, root)
     settings = settings_of(config_path(config), data_dir)
     with told(), ended_in_order():
-        from exporters.datasets import relabeling
-        from exporters.datasets.asking import Asker
-        from exporters.datasets.questioning import CONCURRENCY, Task
-        from exporters.datasets.splitting import SPLITS
+        from exporters.datasets.building.splitting import SPLITS
+        from exporters.datasets.changing import relabeling
+        from exporters.datasets.changing.asking import Asker
+        from exporters.datasets.changing.questioning import CONCURRENCY, Task
 
         task = Task(
             folder=folder,
@@ -130,7 +130,7 @@ def prune(
     settings = settings_of(config_path(config), data_dir)
     made = ""
     with told(), ended_in_order(), bars() as progress:
-        from exporters.datasets import pruning
+        from exporters.datasets.changing import pruning
 
         found = pruning.find(folder, _counter(settings), progress)
         cut = found.shared_by(min_share)

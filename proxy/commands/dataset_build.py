@@ -21,7 +21,7 @@ from .filters import parse_since
 from .store import address, settings_of
 
 if TYPE_CHECKING:
-    from exporters.datasets.manifest import Manifest
+    from exporters.datasets.describing.manifest import Manifest
 
 SINCE: Final = "30d"
 SETTLED: Final = timedelta(seconds=5)
@@ -109,8 +109,8 @@ def build(
     Raises `CommandFailed` and `DatasetError`.
     """
     check_extra()
-    from exporters.datasets import build as building
-    from exporters.datasets.manifest import TRAINED, finish, read
+    from exporters.datasets.building import build as building
+    from exporters.datasets.describing.manifest import TRAINED, finish, read
 
     source = _source(options, config, data_dir)
 
@@ -125,10 +125,10 @@ def build(
 
 def _source(options: Options, config: Path | None, data_dir: str | None) -> Any:
     if options.files:
-        from exporters.datasets.loading import FileSource
+        from exporters.datasets.selecting.loading import FileSource
 
         return FileSource(tuple(Path(file) for file in options.files), options)
-    from exporters.datasets.select import ClickHouseSource
+    from exporters.datasets.selecting.select import ClickHouseSource
 
     url = address(settings_of(config, data_dir), "reader")
     try:

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from exporters.call_line import printable
-from exporters.datasets.catalog import Difference
-from exporters.datasets.forgetting import Forgotten
+from exporters.datasets.changing.forgetting import Forgotten
+from exporters.datasets.describing.catalog import Difference
 from exporters.datasets.tracing import Traced
-from exporters.datasets.validating import Report
+from exporters.datasets.validating.validate import Report
 
 from . import show
 from .dataset_trace import facts_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from exporters.datasets.contents import iso
+from exporters.datasets.describing.contents import iso
 from exporters.datasets.tracing import Traced
 
 from . import show

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from exporters.datasets.manifest import changed, read
-from exporters.datasets.rules import EXAMPLES_MIN
-from exporters.datasets.validating import Report, validate
+from exporters.datasets.describing.manifest import changed, read
+from exporters.datasets.validating.rules import EXAMPLES_MIN
+from exporters.datasets.validating.validate import Report, validate
 
 from .dataset_run import folder_of
 

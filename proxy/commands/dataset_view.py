@@ -13,9 +13,9 @@ from rich.text import Text
 
 from exporters.call_line import printable
 from exporters.console import columns_of
-from exporters.datasets.manifest import Manifest
+from exporters.datasets.describing.manifest import Manifest
+from exporters.datasets.describing.recipe import command, deed, warnings
 from exporters.datasets.reasons import SAYS, Reason
-from exporters.datasets.recipe import command, deed, warnings
 
 from .stats import GAP, drawn_bars, percent, ratio
 

@@ -98,7 +98,7 @@ def advise(
 
 def _means(settings: Settings, progress: Callable[[str], Any]) -> Means:
     from cache.embedding import LocalEmbedder
-    from exporters.datasets.training_prices import PRICES
+    from exporters.datasets.describing.training_prices import PRICES
     from finetune.advise import Means
     from finetune.advising.machine import machine
 

@@ -53,7 +53,7 @@ def _key(reference: str, address: str) -> str:
 
 def rate_of(model: str, host: str, said: float | None) -> Rate | None:
     """What a million tokens cost there; None where nobody knows."""
-    from exporters.datasets.training_prices import PRICES
+    from exporters.datasets.describing.training_prices import PRICES
     from finetune.hosting.eligibility import base_of, is_openai
     from finetune.hosting.pricing import Rate
 

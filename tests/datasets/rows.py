@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from exporters.datasets.example import Row
-from exporters.datasets.source import Slice
+from exporters.datasets.selecting.source import Slice
 from exporters.record import CallRecord, Feedback
 
 from .corpus import Corpus

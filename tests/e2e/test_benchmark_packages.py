@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporters.datasets.benchmarks import make
-from exporters.datasets.contamination import Benchmarks, bundled
-from exporters.datasets.fingerprints import spoken
+from exporters.datasets.comparing.benchmarks import make
+from exporters.datasets.comparing.contamination import Benchmarks, bundled
+from exporters.datasets.comparing.fingerprints import spoken
 
 DOWNLOAD_S = 90.0
 

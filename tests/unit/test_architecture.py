@@ -23,11 +23,11 @@ TRAINING_COMMANDS = ("proxy/commands/finetune_", "proxy/commands/evaluate", "pro
 OWNERS = {
     "aiohttp": ("proxy/http/", "exporters/clickhouse/"),
     "chdb": ("exporters/clickhouse/engine.py", "exporters/clickhouse/embedded.py"),
-    "clickhouse_connect": ("exporters/clickhouse/", "exporters/datasets/select.py", "proxy/commands/"),
+    "clickhouse_connect": ("exporters/clickhouse/", "exporters/datasets/selecting/select.py", "proxy/commands/"),
     "httptools": ("proxy/http/",),
     "httpx": (
-        *("proxy/commands/", "exporters/otlp_transport.py", "exporters/datasets/asking.py", "cache/embedding.py"),
-        "finetune/",
+        *("proxy/commands/", "exporters/otlp_transport.py", "cache/embedding.py"),
+        *("exporters/datasets/changing/asking.py", "finetune/"),
     ),
     "opentelemetry": ("exporters/",),
     "prometheus_client": ("exporters/", "proxy/recording.py", "proxy/sampling.py", "proxy/batching/queue_metrics.py"),

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 
 from exporters.datasets.formats import CANNOT_SAY
-from exporters.datasets.personal_data import DETECTORS
+from exporters.datasets.scrubbing.personal_data import DETECTORS
 from proxy.commands.dataset_app import app
 
 PAGE = (Path(__file__).parents[2] / "deploy" / "datasets.md").read_text()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from exporters.datasets.asking import Asker, Waiting
+from exporters.datasets.changing.asking import Asker, Waiting
+from exporters.datasets.changing.questioning import Task
+from exporters.datasets.changing.relabeling import Result, relabel
 from exporters.datasets.progress import Silent
-from exporters.datasets.questioning import Task
-from exporters.datasets.relabeling import Result, relabel
 
 MODEL = "strong-1"
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from exporters.datasets import manifest as manifests
-from exporters.datasets.contents import origins
+from exporters.datasets.changing.relabeling import Result, estimate
+from exporters.datasets.changing.rewriting import read_back
+from exporters.datasets.describing import manifest as manifests
+from exporters.datasets.describing.contents import origins
 from exporters.datasets.errors import DatasetError
-from exporters.datasets.relabeling import Result, estimate
-from exporters.datasets.rewriting import read_back
 from tests.unit.exporters.datasets.made import everything, made, options, row
 from tests.unit.exporters.test_jsonl import files_no_larger_than
 from tests.wire.relabel_process import ask, task
@@ -257,7 +257,7 @@ async def test_a_disk_that_is_full_ends_it_and_what_was_kept_is_kept(folder: Pat
 async def test_nobody_there(folder: Path) -> None:
     async with ScriptedUpstream(Model()) as upstream:
         url = upstream.url
-    from exporters.datasets import asking
+    from exporters.datasets.changing import asking
 
     tries, asking._TRIES = asking._TRIES, 0  # type: ignore[misc]
     try:

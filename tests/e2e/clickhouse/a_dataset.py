@@ -11,8 +11,8 @@ from typing import Any
 from exporters.clickhouse.sink import ClickHouseSink
 from exporters.datasets.example import Row
 from exporters.datasets.options import Options, Select
-from exporters.datasets.select import ClickHouseSource
-from exporters.datasets.source import Slice
+from exporters.datasets.selecting.select import ClickHouseSource
+from exporters.datasets.selecting.source import Slice
 from exporters.record import CallRecord, Feedback
 from exporters.sink import Batch
 from tests.e2e.clickhouse.spans_in import fresh_record

@@ -9,9 +9,9 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 from exporters.clickhouse.sink import ClickHouseSink
-from exporters.datasets import predicate
 from exporters.datasets.errors import DatasetError
-from exporters.datasets.functions import FUNCTIONS
+from exporters.datasets.selecting import predicate
+from exporters.datasets.selecting.functions import FUNCTIONS
 from tests.e2e.clickhouse.a_dataset import Planted
 from tests.stores import Store
 

@@ -15,8 +15,8 @@ from exporters.clickhouse.sink import ClickHouseSink
 from exporters.datasets.errors import DatasetError
 from exporters.datasets.example import Row
 from exporters.datasets.options import Options, Select
-from exporters.datasets.select import ClickHouseSource
-from exporters.datasets.sieve import Sieve
+from exporters.datasets.selecting.select import ClickHouseSource
+from exporters.datasets.selecting.sieve import Sieve
 from tests.e2e.clickhouse.a_dataset import START_NS, Planted, read
 from tests.e2e.clickhouse.spans_in import collector_row, insert_as_collector
 from tests.stores import Store

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporters.datasets.build import build
-from exporters.datasets.manifest import finish, read
-from exporters.datasets.select import ClickHouseSource
-from exporters.datasets.source import Slice
+from exporters.datasets.building.build import build
+from exporters.datasets.describing.manifest import finish, read
+from exporters.datasets.selecting.select import ClickHouseSource
+from exporters.datasets.selecting.source import Slice
 from tests.wire.test_spool_full_disk import IN_ITS_OWN_MOUNTS, may_mount
 
 from .house import ROOT, Dataset, House

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporters.attributes import FIELDS
-from exporters.datasets.shapes import row_of
+from exporters.datasets.selecting.shapes import row_of
 from exporters.generation_line import generation_line, iso
 from exporters.messages import from_chat
 from tests.unit.exporters.a_record import INPUT, OUTPUT, START_NS, record

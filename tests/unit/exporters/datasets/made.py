@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporters.datasets.build import build
+from exporters.datasets.building.build import build
+from exporters.datasets.describing.manifest import Manifest, finish, read
 from exporters.datasets.example import Row
-from exporters.datasets.manifest import Manifest, finish, read
 from exporters.datasets.options import Arrange, Decontaminate, Deduplicate, Options, Write
 from tests.datasets.rows import RowSource
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from exporters.datasets.contents import origins
+from exporters.datasets.describing.contents import origins
 from exporters.datasets.errors import DatasetError
 from exporters.datasets.tracing import known, trace
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from exporters.datasets.validating import Report, validate
+from exporters.datasets.validating.validate import Report, validate
 
 from .formats.conversations import assistant, user
 

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from typer.main import get_command
 
-from exporters.datasets.training_prices import PRICES
+from exporters.datasets.describing.training_prices import PRICES
 from finetune.advising.costs import Costs, costs, hours, pays_after
 from finetune.advising.doubts import doubts
 from finetune.advising.machine import Machine, machine, parse

@@ -14,8 +14,8 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from exporters.datasets import build as building
-from exporters.datasets.manifest import TRAINED
+from exporters.datasets.building import build as building
+from exporters.datasets.describing.manifest import TRAINED
 from proxy.cli import app
 from proxy.commands.dataset_run import EXTRA
 from proxy.commands.failure import CommandFailed
@@ -27,7 +27,7 @@ QUICK = ("--no-near", "--benchmark", "none", "--validation", "0.2", "--test", "0
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Pictures take half a second. The datasets are in the working directory."""
-    monkeypatch.setattr("exporters.datasets.manifest.draw", lambda *_: [])
+    monkeypatch.setattr("exporters.datasets.describing.manifest.draw", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "calls.jsonl").write_text("".join(json.dumps(call(number)) + "\n" for number in range(60)))
 

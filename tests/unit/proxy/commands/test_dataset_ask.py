@@ -13,8 +13,8 @@ from proxy.cli import app
 from proxy.commands.dataset_prices import price_of
 from proxy.commands.failure import CommandFailed
 from proxy.settings import Price, Settings, Upstream
+from tests.unit.exporters.datasets.changing.test_pruning import SHOP, prompt
 from tests.unit.exporters.datasets.made import made, options
-from tests.unit.exporters.datasets.test_pruning import SHOP, prompt
 
 RELABEL = ("relabel", "plans", "--model", "gpt-5")
 
@@ -22,7 +22,7 @@ RELABEL = ("relabel", "plans", "--model", "gpt-5")
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A dataset of which all prompts begin alike. Pictures take half a second."""
-    monkeypatch.setattr("exporters.datasets.manifest.draw", lambda *_: [])
+    monkeypatch.setattr("exporters.datasets.describing.manifest.draw", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     write = options().write.__class__(formats=("openai",))
     rows = [prompt(number, f"{SHOP}Today is day {number}.") for number in range(30)]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from exporters.datasets.assembly import assemble
+from exporters.datasets.assembling.assembly import assemble
 from exporters.datasets.example import Example
 from exporters.datasets.formats import writers
-from exporters.datasets.loading import FileSource
 from exporters.datasets.options import Format, Mask, Options, Write
+from exporters.datasets.selecting.loading import FileSource
 
 from .conversations import assistant, call, calling, chat, corrected, example, result, user, with_image, with_tools
 

@@ -1,0 +1,1 @@
+"""All rows through all steps, in several processes, to a folder."""

@@ -1,0 +1,1 @@
+"""What is the same, nearly the same, the beginning of another, or part of an evaluation set."""

@@ -1,0 +1,1 @@
+"""What a dataset says of itself: manifest, card, plots, prices."""

@@ -1,0 +1,1 @@
+"""Private text out of what is kept."""

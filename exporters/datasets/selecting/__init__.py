@@ -1,0 +1,1 @@
+"""Which calls: out of the store or out of files, as rows."""

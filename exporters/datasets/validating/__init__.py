@@ -1,0 +1,1 @@
+"""Training files against the rules of those who read them."""
