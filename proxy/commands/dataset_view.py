@@ -15,6 +15,7 @@ from exporters.call_line import printable
 from exporters.console import columns_of
 from exporters.datasets.describing.manifest import Manifest
 from exporters.datasets.describing.recipe import command, deed, warnings
+from exporters.datasets.describing.training_prices import lasts
 from exporters.datasets.reasons import SAYS, Reason
 
 from .stats import GAP, drawn_bars, percent, ratio
@@ -169,7 +170,7 @@ def _print_costs(console: Console, manifest: Manifest) -> None:
     for one in costs.hosted:
         shown.add_row(one.provider, one.model, Text(f"${one.usd:,.2f}", "yellow"), Text(one.note, "dim"))
     for own in costs.lora.estimates:
-        shown.add_row(own.device, own.model, f"{own.hours:,.2f} h", Text(own.method, "dim"))
+        shown.add_row(own.device, own.model, lasts(own.hours), Text(own.method, "dim"))
     console.print(shown)
 
 

@@ -14,6 +14,7 @@ from ..building.splitting import SPLITS
 from ..reasons import SAYS, Reason
 from . import plots
 from .recipe import command, deed, in_words, warnings
+from .training_prices import lasts
 
 if TYPE_CHECKING:
     from .manifest import Manifest
@@ -223,8 +224,8 @@ def _training(manifest: Manifest) -> Iterator[str]:
     yield f"On a device of one's own, about (`{costs.lora.formula}`, utilisation {costs.lora.utilisation:g}):"
     yield ""
     yield from _table(
-        ("model", "device", "method", "hours"),
-        [(one.model, one.device, one.method, f"{one.hours:,.2f}") for one in costs.lora.estimates],
+        ("model", "device", "method", "time"),
+        [(one.model, one.device, one.method, lasts(one.hours)) for one in costs.lora.estimates],
     )
 
 

@@ -121,6 +121,13 @@ def training(tokens: int, epochs: int = EPOCHS) -> Training:
     )
 
 
+def lasts(hours: float) -> str:
+    """Roughly."""
+    if hours * 60 < 1:
+        return "under a minute"
+    return f"{hours * 60:.0f} min" if hours < 1.5 else f"{hours:,.1f} h"
+
+
 def _estimates(tokens: int, epochs: int) -> list[Lora]:
     found = []
     for model, parameters in _SIZES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporters.datasets.describing.training_prices import PRICES, UTILISATION, training
+from exporters.datasets.describing.training_prices import PRICES, UTILISATION, lasts, training
 
 
 def test_every_token_is_paid_once_an_epoch() -> None:
@@ -23,6 +23,14 @@ def test_hours_follow_the_formula() -> None:
     found = {(one.model, one.device): one for one in training(tokens, epochs).lora.estimates}
     hours = epochs * tokens * 6 * 8e9 / (989e12 * UTILISATION) / 3600
     assert found["8B", "H100 SXM"].hours == pytest.approx(hours, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(0.0, "under a minute"), (0.02, "1 min"), (1.4, "84 min"), (1.5, "1.5 h"), (1234.56, "1,234.6 h")],
+)
+def test_a_time_is_said_roughly(hours: float, said: str) -> None:
+    assert lasts(hours) == said
 
 
 def test_four_bits_are_for_what_does_not_fit_otherwise() -> None:
