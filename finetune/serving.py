@@ -240,6 +240,9 @@ def _llama_cpp(base: Path, adapter: Path | None, model: str, place: _Place) -> I
     asked.kv_unified = True  # so that one long conversation may have all of the context
     asked.n_ctx = place.context
     asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = place.threads
+    # Threads that wait for each other in a loop keep a second server off its processors: two of them side by side on
+    # two cores made 6 tokens a second, and 44 so; alone it costs nothing.
+    asked.cpuparams.poll = asked.cpuparams_batch.poll = 0
     asked.cors_origins = "localhost"  # no web page from elsewhere asks it
     asked.ui = False
     asked.verbosity = 1  # errors

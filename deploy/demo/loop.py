@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import time
 import uuid
@@ -140,8 +141,9 @@ def _training(base: Path, size: Size) -> list[str]:
 
 @contextmanager
 def served(penstock: Penstock, port: int, *options: str, name: str) -> Iterator[None]:
-    """`penstock finetune serve`, while it does. Raises `DemoFailed` when it does not begin."""
-    words = ["finetune", "serve", RUN, *options, "--port", str(port), "--name", name]
+    """`penstock finetune serve` on half of the processors. Raises `DemoFailed` when it does not begin."""
+    half = str(max(1, len(os.sched_getaffinity(0)) // 2))
+    words = ["finetune", "serve", RUN, *options, "--port", str(port), "--name", name, "--threads", half]
     process, log = penstock.begin(*words)
     try:
         deadline = time.monotonic() + _SERVES_WITHIN_S

@@ -37,7 +37,7 @@ def serve(
     name: Annotated[
         str, typer.Option(help="What callers ask for. Default: the run's name, of the base with -base.")
     ] = "",
-    threads: Annotated[int, typer.Option(min=0, help="0: one for each processor.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="0: one for each processor, which servers share.")] = 0,
     context: Annotated[int, typer.Option(min=0, help="Tokens, of all calls together. 0: all of the base's.")] = CONTEXT,
     runs: RunsOption = RUNS,
 ) -> None:
