@@ -1,7 +1,14 @@
-"""`python -m proxy` is `penstock`."""
+"""`penstock`, and `python -m proxy`.
 
-if __name__ == "__main__":
-    # Here, so that processes that are spawned do not load the command line.
+The command line is imported when it is run, not here: processes that are spawned import this module again.
+"""
+
+
+def main() -> None:
     from .cli import main
 
+    main()
+
+
+if __name__ == "__main__":
     main()
