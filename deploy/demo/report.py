@@ -44,8 +44,12 @@ def _evaluation(found: dict[str, Any]) -> Iterator[str]:
         one = compared[metric]
         yield (
             f"| {metric} | {_interval(models[BASE][metric])} | {_interval(models[TUNED][metric])} "
-            f"| {one['difference']:+.2f} ({one['low']:+.2f} to {one['high']:+.2f}) | {one['p']:.4f} |"
+            f"| {one['difference']:+.2f} ({one['low']:+.2f} to {one['high']:+.2f}) | {_p(one['p'])} |"
         )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _alias(told: Told) -> Iterator[str]:
