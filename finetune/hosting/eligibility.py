@@ -15,8 +15,6 @@ from typing import Final, NamedTuple
 DAYS_MIN: Final = 90
 """A model that stops sooner is not worth its training."""
 
-NEW_ORGANIZATIONS_UNTIL: Final = date(2026, 5, 7)
-"""Since then OpenAI trains only for those who trained there before."""
 NEW_JOBS_UNTIL: Final = date(2027, 1, 6)
 """From then on OpenAI begins no job for anybody."""
 
@@ -40,7 +38,6 @@ TRAINED: Final = (
 
 _openai = re.compile(r"(?:chatgpt-|gpt-(?!oss|j|neo|2)|o[0-9]|davinci-|babbage-|codex-)").match
 _snapshot = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
-_date = re.compile(r"\d{4}-\d{2}-\d{2}").match
 _OTHER_DATES: Final = (".azure.com", ".microsoft.com")
 """Hosts that have models of the same names, with dates of their own."""
 
@@ -83,8 +80,11 @@ def _of_list(model: str, listed: Mapping[str, Listed] | None, today: date) -> st
         return f"{model} is not among the models there{f': {chr(32).join(near)} is near' if near else ''}."
     if one.trainable is False:
         return f"{model} is not trained there: its entry in the list of models says so."
-    stops = _date(one.shutdown)
-    return _of_stop(model, date.fromisoformat(stops.group()), today) if stops else ""
+    try:
+        stops = date.fromisoformat(one.shutdown[:10])
+    except ValueError:  # Somebody's own idea of a date; what OpenAI announced counts all the same.
+        return ""
+    return _of_stop(model, stops, today)
 
 
 def _of_openai(model: str, today: date) -> str:

@@ -14,6 +14,7 @@ from .state import Hosted, State
 
 OVER: Final = frozenset({"succeeded", "failed", "cancelled"})
 _SLOWER: Final = 1.3
+_YEAR_10000: Final = 253_402_300_800.0
 
 
 def follow(state: State, log: results.Log, provider: Provider, shown: Shown) -> None:
@@ -48,7 +49,8 @@ def look(state: State, log: results.Log, provider: Provider, shown: Shown) -> bo
         job.steps_total = total or job.steps_total
         if line:
             job.steps = max(job.steps, line["step"])
-            lines.append(line | {"at_s": round(max(0.0, event.created_at - job.created), 3)})
+            at = _moment(event.created_at)
+            lines.append(line | ({"at_s": round(max(0.0, at - job.created), 3)} if at and job.created else {}))
         elif event.level != "info" or event.type == "message" or event.type is None:
             shown.say(_said(event))
     log.add(lines, epochs=state.hosted.epochs or 1, total=job.steps_total)
@@ -71,26 +73,33 @@ def _take_job(hosted: Hosted, found: FineTuningJob, shown: Shown) -> bool:
         if str(found.status) == "paused":  # Newer than the SDK's list of states.
             shown.say("It goes on with: penstock finetune resume RUN")
     job.status = found.status
-    job.created = float(found.created_at or 0)
-    job.finished = float(found.finished_at or 0)
-    job.estimated_finish = float(found.estimated_finish or 0)
-    job.seed = found.seed
-    job.trained_tokens = found.trained_tokens or 0
-    job.fine_tuned_model = found.fine_tuned_model or ""
-    job.result_files = [*(found.result_files or [])]
+    job.created = _moment(found.created_at)
+    job.finished = _moment(found.finished_at)
+    job.estimated_finish = _moment(found.estimated_finish)
+    job.seed = found.seed if isinstance(found.seed, int) else None
+    job.trained_tokens = found.trained_tokens if isinstance(found.trained_tokens, int) else 0
+    job.fine_tuned_model = found.fine_tuned_model if isinstance(found.fine_tuned_model, str) else ""
+    files = found.result_files if isinstance(found.result_files, list) else []
+    job.result_files = [one for one in files if isinstance(one, str)]
     if found.status == "failed":
-        fault = found.error
-        job.error = one_line((fault.message or fault.code) if fault else "") or "the provider does not say why"
+        told = [getattr(found.error, name, None) for name in ("message", "code")]
+        job.error = one_line(next(filter(None, told), "")) or "the provider does not say why"
     hosted.epochs = _epochs(found) or hosted.epochs
     after = (job.status, job.fine_tuned_model, len(job.result_files), job.trained_tokens, job.estimated_finish)
     return after != before
+
+
+def _moment(value: object) -> float:
+    """Unix seconds; 0 where it is no time. The SDK passes on what a provider says, whatever it is."""
+    found = results.number(value) or 0.0
+    return found if 0.0 < found < _YEAR_10000 else 0.0
 
 
 def _epochs(found: FineTuningJob) -> int:
     """0 while the provider has not chosen."""
     method = found.method
     holders = [getattr(method, name, None) for name in ("supervised", "dpo")]
-    told = [found.hyperparameters, *(holder.hyperparameters for holder in holders if holder is not None)]
+    told = [found.hyperparameters, *(getattr(holder, "hyperparameters", None) for holder in holders)]
     numbers = [getattr(one, "n_epochs", None) for one in told]
     return next((number for number in numbers if isinstance(number, int)), 0)
 

@@ -30,6 +30,7 @@ _NAMES: Final = {
     "learning_rate": ("learning_rate",),
 }
 """Of a log, by those that providers have for the same; the first that there is."""
+STEPS_MAX: Final = 10**9
 _step = re.compile(r"step (\d{1,9})(?:/(\d{1,9}))?", re.IGNORECASE).search
 _losses: Final = (
     ("full_valid_loss", re.compile(r"full validation loss[=:] ?([0-9.]{1,20})", re.IGNORECASE).search),
@@ -42,36 +43,39 @@ class Unreadable(Exception):
     """A result file that is no CSV of steps."""
 
 
-def of_event(message: str, data: object) -> tuple[Line, int]:
+def of_event(words: object, data: object) -> tuple[Line, int]:
     """The line of an event, `step` in it, and the steps in all; an empty one for events that are about no step."""
+    message = words if isinstance(words, str) else ""
     told: dict[str, Any] = dict(data) if isinstance(data, dict) else {}
     said = _step(message)
-    total = _number(told.get("total_steps") or (said and said.group(2)))
-    step = _number(told.get("step") or (said and said.group(1)))
-    if step is None or step < 1:
-        return {}, int(total or 0)
+    total = _steps(told.get("total_steps") or (said and said.group(2)))
+    step = _steps(told.get("step") or (said and said.group(1)))
+    if not step:
+        return {}, total
     for name, search in _losses:
         if (found := search(message)) and name not in told:
             told[name] = found.group(1)
-    return {"step": int(step), **_measured(told)}, int(total or 0)
+    return {"step": step, **_measured(told)}, total
 
 
 def of_file(content: bytes) -> list[Line]:
     """The lines of a result file, by step. Raises `Unreadable`."""
     text = _text(content)
-    rows = csv.DictReader(io.StringIO(text))
-    if "step" not in (rows.fieldnames or ()):
-        raise Unreadable("it has no column named step")
+    rows = csv.DictReader(io.StringIO(text, newline=None))
+    try:
+        if "step" not in (rows.fieldnames or ()):
+            raise Unreadable("it has no column named step")
+        told = [dict(row) for row in rows]
+    except csv.Error as error:
+        raise Unreadable("it is no CSV") from error
     # Losses over the whole validation file are few and comparable; those of single batches are for want of them.
-    told = [dict(row) for row in rows]
-    if any(_number(row.get("full_valid_loss")) is not None for row in told):
+    if any(number(row.get("full_valid_loss")) is not None for row in told):
         for row in told:
             row.pop("valid_loss", None)
     lines = {}
     for row in told:
-        step = _number(row.get("step"))
-        if step is not None:
-            lines[int(step)] = {"step": int(step), **_measured(row)}
+        if step := _steps(row.get("step")):
+            lines[step] = {"step": step, **_measured(row)}
     return [lines[step] for step in sorted(lines)]
 
 
@@ -89,19 +93,26 @@ def _text(content: bytes) -> str:
 def _measured(told: Mapping[str, Any]) -> Line:
     found = {}
     for name, names in _NAMES.items():
-        values = (_number(told.get(one)) for one in names)
+        values = (number(told.get(one)) for one in names)
         value = next((one for one in values if one is not None), None)
         if value is not None:
             found[name] = value
     return found
 
 
-def _number(value: object) -> float | None:
+def _steps(value: object) -> int:
+    """0 where it is no number of steps."""
+    found = number(value) or 0.0
+    return int(found) if 1 <= found <= STEPS_MAX else 0
+
+
+def number(value: object) -> float | None:
+    """A finite one, also in words; None where it is none."""
     try:
-        number = float(value)  # type: ignore[arg-type]
+        found = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    return number if math.isfinite(number) else None
+    return found if math.isfinite(found) else None
 
 
 class Log:

@@ -49,6 +49,8 @@ def test_a_cloud_with_dates_of_its_own() -> None:
         (Listed(shutdown="2027-02-20"), "in 89 days."),
         (Listed(shutdown="2027-02-21"), ""),
         (Listed(shutdown="some day"), ""),
+        (Listed(shutdown="0000-00-00"), ""),
+        (Listed(shutdown="2026-13-45"), ""),
         (Listed(trainable=False), "house-1 is not trained there"),
         (Listed(trainable=True), ""),
     ],

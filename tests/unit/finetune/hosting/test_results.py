@@ -31,6 +31,8 @@ LINES = [
         base64.encodebytes(CSV.encode()),
         b"\xef\xbb\xbf" + CSV.encode(),
         CSV.replace("\n", "\r\n").encode(),
+        CSV.replace("\n", "\r").encode(),
+        (CSV + "1e300,1,1,1,1,1\n-1,1,1,1,1,1\nlast,1,1,1,1,1\n").encode(),
     ],
 )
 def test_result_files_however_they_are_written(content: bytes) -> None:
@@ -41,7 +43,9 @@ def test_losses_of_single_batches_are_for_want_of_others() -> None:
     assert of_file(b"step,train_loss,valid_loss\n1,2,3\n") == [{"step": 1, "loss": 2.0, "eval_loss": 3.0}]
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe,", b"<html>, no</html>", b"QUJD", b"%%%"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe,", b"<html>, no</html>", b"QUJD", b"%%%", b'step,\n1,"' + b"x" * 200_000 + b'"']
+)
 def test_what_is_no_result_file(content: bytes) -> None:
     with pytest.raises(Unreadable):
         of_file(content)
@@ -61,9 +65,12 @@ def test_what_is_no_result_file(content: bytes) -> None:
         ("Step 4/6: training loss=1.5, validation loss: 2", [], {"step": 4, "loss": 1.5, "eval_loss": 2.0}, 6),
         ("The job has started", {}, {}, 0),
         ("Created", {"step": "soon"}, {}, 0),
+        ("Step", {"step": 1e300, "total_steps": -1}, {}, 0),
+        (None, {"step": 1}, {"step": 1}, 0),
+        (["Step 1/2"], None, {}, 0),
     ],
 )
-def test_events(message: str, data: object, line: dict[str, float], total: int) -> None:
+def test_events(message: object, data: object, line: dict[str, float], total: int) -> None:
     assert of_event(message, data) == (line, total)
 
 
