@@ -132,7 +132,7 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
     cost_cache_write: float | None = None
     cost_output: float | None = None
     savings: dict[str, float] = {}
-    """USD saved, by strategy: response_cache, coalescing, provider_cache, flex, batch."""
+    """USD saved, by strategy: response_cache, coalescing, provider_cache, flex, batch, smaller_model."""
 
     cache_status: str = ""
     """hit, semantic, coalesced, miss or bypass; "" when the response cache had nothing to do with it [w]."""

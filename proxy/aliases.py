@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .addresses import is_loopback, split
 from .settings import Model, Settings, Upstream
-from .variants import name_of
+from .variants import name_of, named
 
 
 def faults(settings: Settings) -> Iterator[str]:
@@ -26,6 +26,8 @@ def faults(settings: Settings) -> Iterator[str]:
 def _variants(at: str, alias: Model, settings: Settings, others: set[str]) -> Iterator[str]:
     if not any(variant.weight for variant in alias.variants):
         yield f"{at}.variants: none has a weight, so nobody could answer; write [[models.variants]] with a model"
+    if alias.baseline and named(alias, alias.baseline) is None:
+        yield f'{at}.baseline: there is no variant "{alias.baseline}", only {", ".join(map(name_of, alias.variants))}'
     upstreams = [upstream.name for upstream in settings.upstreams]
     seen: dict[str, int] = {}
     for index, variant in enumerate(alias.variants):

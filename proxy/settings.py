@@ -374,6 +374,8 @@ class Model(Section, frozen=True):
     """What callers ask for."""
     sticky: Literal["session", "user", "key", "none"] = "session"
     """Whose calls stay with one variant. A call that has none goes by its user or session, else by itself."""
+    baseline: str = ""
+    """A variant, by its name: what a call of another one would have cost there goes to `savings` as `smaller_model`."""
     variants: tuple[Variant, ...] = ()
 
 

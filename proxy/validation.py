@@ -17,7 +17,7 @@ from .aliases import problems as model_problems
 from .batching.faults import faults as batch_faults
 from .batching.faults import problems as batch_problems
 from .credentials import is_key_hash, is_reference
-from .metering.prices import known_providers, provider_of
+from .metering.prices import known_providers, provider_at
 from .otlp_settings import faults as otlp_faults
 from .otlp_settings import problems as otlp_problems
 from .settings import Cache, CacheRule, Settings, Upstream
@@ -179,7 +179,7 @@ def _pattern_problems(settings: Settings) -> Iterator[str]:
 def _provider_problems(settings: Settings) -> Iterator[str]:
     known = known_providers()
     for index, upstream in enumerate(settings.upstreams):
-        provider = upstream.provider or provider_of(upstream.base_url)
+        provider = provider_at(upstream)
         parts = urlsplit(upstream.base_url)
         if provider not in known and not settings.prices:
             name = f'"{provider}" is not in the price list' if provider else "who serves it is not known"

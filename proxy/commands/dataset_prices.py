@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fnmatch
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..metering.prices import Prices, provider_of
+from ..metering.prices import Prices, provider_for
 from ..settings import Settings
 
 
@@ -27,9 +26,7 @@ class _Usage:
 
 def price_of(settings: Settings, model: str, *, waits: bool) -> Callable[[int, int], float | None]:
     """What a call of `model` costs today by its tokens, at the batch tier if it `waits`; None: not known."""
-    there = (one for one in settings.upstreams if any(fnmatch.fnmatchcase(model, pattern) for pattern in one.models))
-    upstream = next(there, None)
-    provider = (upstream.provider or provider_of(upstream.base_url)) if upstream else ""
+    provider = provider_for(settings.upstreams, model)
     card = Prices(settings.prices).card(provider, model, "batch" if waits else "", time.time_ns())
 
     def price(input_tokens: int, output_tokens: int) -> float | None:

@@ -24,7 +24,8 @@ Nothing was saved that is known.
 The response cache gives a reply again to calls that send x-penstock-cache: on or fit a rule in [[cache.rules]].
 The provider's own prompt cache reads equal beginnings again, from 1,024 tokens on: put first what stays the same, \
 and let prompt_cache_key in [[upstreams]] keep it together.
-Calls that may wait cost half: x-penstock-batch: hold, async or flex, or a rule in [[batch.rules]]."""
+Calls that may wait cost half: x-penstock-batch: hold, async or flex, or a rule in [[batch.rules]].
+What a smaller model saves against the one it stands for is known once its alias has a baseline ([[models]])."""
 
 
 def select(query: Query, by: str, filters: Filters, limit: int) -> list[Row]:

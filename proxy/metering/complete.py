@@ -13,6 +13,7 @@ from exporters.redact import Redactor
 
 from ..openai.understand import understand
 from ..settings import Settings
+from .baselines import NO_BASELINES, Baselines, baselines
 from .prices import Prices
 from .rates import Cost, RateCard
 from .savings import CHEAPER_TIERS, not_bought, reused_by, savings
@@ -30,24 +31,25 @@ def completer(settings: Settings, *, exact: bool = True) -> Complete:
     leaves redacted records to the recorder.
     """
     tokenizer = Tokenizer(Path(settings.server.data_dir, "tokenizer")) if exact else ByLength()
-    return Completer(Prices(settings.prices), tokenizer, Redactor(settings.record.redact), leave_redacted=not exact)
+    return Completer(pricer(settings), tokenizer, Redactor(settings.record.redact), leave_redacted=not exact)
 
 
 def pricer(settings: Settings) -> Complete:
     """Cost and savings alone, of a record whose usage is known: for the reply headers, in microseconds."""
-    return Pricer(Prices(settings.prices))
+    return Pricer(Prices(settings.prices), baselines(settings))
 
 
 class Pricer:
     """A `Complete` that fills the cost and never raises. What fails stays empty and is logged once a minute at most."""
 
-    def __init__(self, prices: Prices) -> None:
+    def __init__(self, prices: Prices, baselines: Baselines) -> None:
         self._prices = prices
+        self._baselines = baselines
         self._throttle = Throttle()
 
     def __call__(self, record: CallRecord) -> CallRecord:
         try:
-            return price(record, self._prices)
+            return price(record, self._prices, self._baselines)
         except Exception as error:  # noqa: BLE001 - a record without a price is still a record
             if self._throttle.due("price"):
                 logger.error("A record could not be priced: %s.", where(error))
@@ -61,8 +63,10 @@ class Completer:
     record given is changed; one with redacted content is copied.
     """
 
-    def __init__(self, prices: Prices, tokenizer: Counter, redactor: Redactor, *, leave_redacted: bool = False) -> None:
-        self._price = Pricer(prices)
+    def __init__(
+        self, price: Complete, tokenizer: Counter, redactor: Redactor, *, leave_redacted: bool = False
+    ) -> None:
+        self._price = price
         self._tokenizer = tokenizer
         self._redactor = redactor
         self._leave_redacted = leave_redacted
@@ -101,7 +105,7 @@ def _without_text(record: CallRecord) -> CallRecord:
     return record
 
 
-def price(record: CallRecord, prices: Prices) -> CallRecord:
+def price(record: CallRecord, prices: Prices, baselines: Baselines = NO_BASELINES) -> CallRecord:
     """Fill cost and savings from the usage; the record itself is changed. An unknown price leaves them empty.
 
     The tier that is billed is "batch" for a line of a provider's batch, else that of the reply: a line with attempts
@@ -117,9 +121,13 @@ def price(record: CallRecord, prices: Prices) -> CallRecord:
     if bill is None:
         return record
     record.cost, record.cost_input, record.cost_cached, record.cost_cache_write, record.cost_output = bill.cost
-    if record.cached_tokens or bill.tier in CHEAPER_TIERS:
+    baseline = baselines.get(record.alias) if record.alias else None
+    if record.cached_tokens or bill.tier in CHEAPER_TIERS or baseline is not None:
         standard = _card(record, prices, "") if bill.tier in CHEAPER_TIERS else None
-        record.savings = {**record.savings, **savings(record, bill.card, bill.cost, bill.tier, standard)}
+        there = None
+        if baseline is not None and record.variant != baseline.variant:
+            there = prices.card(baseline.provider, baseline.model, "", record.start_ns)
+        record.savings = {**record.savings, **savings(record, bill.card, bill.cost, bill.tier, standard, there)}
     return record
 
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from genai_prices.data import providers as LIST  # noqa: N812 - it is a constant table
 from genai_prices.types import ModelInfo, Provider
 
-from ..settings import Price
+from ..settings import Price, Upstream
 from .rates import RateCard, Rates, card_from_list, card_from_price
 
 CARDS_MAX: Final = 4096
@@ -59,6 +59,18 @@ _WILDCARDS: Final = frozenset("*?[")
 def provider_of(base_url: str) -> str:
     """The list's name for whoever serves `base_url`; "" for servers that it does not know, such as local ones."""
     return next((provider.id for provider in LIST if re.match(provider.api_pattern, base_url)), "")
+
+
+def provider_at(upstream: Upstream) -> str:
+    """As it was configured, or else by its URL."""
+    return upstream.provider or provider_of(upstream.base_url)
+
+
+def provider_for(upstreams: Iterable[Upstream], model: str) -> str:
+    """Of the upstream that takes `model`; "" when none does."""
+    taking = (one for one in upstreams if any(fnmatch.fnmatchcase(model, pattern) for pattern in one.models))
+    upstream = next(taking, None)
+    return provider_at(upstream) if upstream is not None else ""
 
 
 def known_providers() -> tuple[str, ...]:

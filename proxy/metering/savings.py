@@ -16,7 +16,7 @@ from .rates import Cost, RateCard, Usage
 CHEAPER_TIERS: Final = frozenset({"flex", "batch"})
 """Tiers that trade time for money. Priority costs more, which is no saving."""
 
-_OF_A_BILL: Final = CHEAPER_TIERS | {"provider_cache"}
+_OF_A_BILL: Final = CHEAPER_TIERS | {"provider_cache", "smaller_model"}
 
 
 def reused_by(record: CallRecord) -> str:
@@ -41,12 +41,16 @@ def not_bought(strategy: str, before: Mapping[str, float], cost: Cost | None) ->
     return found
 
 
-def savings(usage: Usage, card: RateCard, cost: Cost, tier: str, standard: RateCard | None) -> dict[str, float]:
+def savings(
+    usage: Usage, card: RateCard, cost: Cost, tier: str, standard: RateCard | None, baseline: RateCard | None = None
+) -> dict[str, float]:
     """USD by strategy, only those that saved something:
 
     provider_cache: input that the provider read from its own prompt cache, against its uncached rate at this tier. What
     was paid extra to write that cache is in `cost_cache_write`, not here.
     flex, batch: the same call at the standard tier (`standard`), its cache included.
+    smaller_model: the same tokens at the standard tier of the model that it stands for (`baseline`), as far as that is
+    more than at its own.
 
     Each compares with the call without that one strategy, so that their sum never says more than all saved together.
     """
@@ -55,8 +59,12 @@ def savings(usage: Usage, card: RateCard, cost: Cost, tier: str, standard: RateC
         saved = card.saved_by_cache(usage)
         if saved > 0.0:
             found["provider_cache"] = saved
-    if tier in CHEAPER_TIERS and standard is not None:
-        at_standard = standard.cost(usage)
+    at_standard: Cost | None = cost
+    if tier in CHEAPER_TIERS:
+        at_standard = standard.cost(usage) if standard is not None else None
         if at_standard is not None and at_standard.total > cost.total:
             found[tier] = at_standard.total - cost.total
+    there = baseline.cost(usage) if baseline is not None else None
+    if there is not None and at_standard is not None and there.total > at_standard.total:
+        found["smaller_model"] = there.total - at_standard.total
     return found

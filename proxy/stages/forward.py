@@ -17,7 +17,7 @@ from ..http.headers import CREDENTIALS, to_caller, to_upstream, without
 from ..http.message import Origin, Timeouts, UpstreamRequest
 from ..http.upstream import Pool
 from ..http.websocket import Refused, Tunneler
-from ..metering.prices import provider_of
+from ..metering.prices import provider_at
 from ..openai import prompt_cache
 from ..openai.call import STREAMS_WITH_USAGE_OPTION
 from ..openai.coding import plain as without_coding
@@ -62,7 +62,7 @@ class Route:
         )
         return cls(
             name=upstream.name,
-            provider=upstream.provider or provider_of(upstream.base_url),
+            provider=provider_at(upstream),
             origin=origin,
             host=(b"Host", origin.authority),
             base_path=parts.path.rstrip("/").encode(),

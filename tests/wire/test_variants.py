@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from proxy.batching.item import decode_context
-from proxy.settings import Batch, Cache, CacheRule, Model, Price, Upstream, Variant
+from proxy.metering.complete import completer
+from proxy.settings import Batch, Cache, CacheRule, Model, Price, Settings, Upstream, Variant
 from tests.wire.deferred import HOLD, answer, chat_answer, deferring, until_queued, whole
 from tests.wire.proxied import Caller, post, proxied
 from tests.wire.scripted import ScriptedUpstream, json_reply, sse
@@ -52,6 +53,23 @@ async def test_the_variant_is_asked_told_recorded_and_priced(tmp_path: Path) -> 
     assert record.cost == pytest.approx(19.0)
     assert record.request_bytes == len(CHAT)
     assert (begin.alias, begin.variant, begin.request_model) == ("bot", "tuned", TUNED.model)
+
+
+async def test_what_the_baseline_would_have_cost_is_saved(tmp_path: Path) -> None:
+    prices = {TUNED.model: Price(input=1_000_000.0), BASE.model: Price(input=3_000_000.0)}
+    bot = Model(name="bot", baseline="base", variants=(BASE, TUNED))
+    async with (
+        ScriptedUpstream(json_reply({**ANSWER, "model": ""})) as upstream,
+        proxied(tmp_path, upstream.url, models=(bot,), prices=prices) as proxy,
+    ):
+        caller = await Caller.connect(proxy)
+        await caller.send(post("/v1/chat/completions", CHAT, FORCED))
+        await caller.reply()
+        record = await proxy.record()
+        caller.close()
+    assert record.cost == pytest.approx(19.0)
+    completed = completer(Settings(models=(bot,), prices=prices))(record)
+    assert completed.savings == pytest.approx({"smaller_model": 38.0})
 
 
 async def test_a_call_of_another_model_travels_untouched(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ STRATEGIES: Final[Mapping[str, str]] = {
     "provider_cache": "blue",
     "batch": "orange",
     "flex": "yellow",
+    "smaller_model": "purple",
 }
 
 QUANTILES: Final[Mapping[str, str]] = {"p50": "light-blue", "p95": "orange", "p99": "red"}

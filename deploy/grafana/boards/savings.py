@@ -12,7 +12,8 @@ ROLLUP: Final = f"FROM generations_by_minute AS t WHERE $__timeFilter(minute) AN
 LEDGER: Final = f"FROM savings_by_minute AS t WHERE $__timeFilter(minute) AND {filters.SHARED}"
 STRATEGIES: Final = (
     "response_cache: answered from Penstock's cache. coalescing: one call of the upstream for several that were the "
-    "same. provider_cache: input that the provider had read before. batch, flex: the cheaper tiers."
+    "same. provider_cache: input that the provider had read before. batch, flex: the cheaper tiers. "
+    "smaller_model: variants of an alias against its baseline."
 )
 
 

@@ -41,6 +41,7 @@ def settings(tmp_path: Path, text: str) -> Settings:
         (BOT + BASE + BOT + BASE, 'models[1].name: models[0] is already called "bot"'),
         (BOT + BASE + BASE, 'models[0].variants[1].name: variants[0] is already called "base"'),
         (BOT + BASE + TUNED.replace('"local"', '"lokal"'), 'models[0].variants[1].upstream: there is no'),
+        (BOT + 'baseline = "bass"\n' + BASE, 'models[0].baseline: there is no variant "bass", only base'),
         (BOT + BASE.replace("gpt-5-mini", ""), "models[0].variants[0].model: must not be empty"),
         (BOT + BASE.replace('"base"', '"\\u00e9"'), "models[0].variants[0].name: write visible ASCII"),
         (BOT.replace("bot", " bot") + BASE, "models[0].name: write visible ASCII"),

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from exporters.record import CallRecord, decode_record, encode
 from exporters.redact import Redactor
 from proxy.metering import complete as module
-from proxy.metering.complete import Completer, completer, pricer
+from proxy.metering.baselines import NO_BASELINES
+from proxy.metering.complete import Completer, Pricer, completer, pricer
 from proxy.metering.prices import Prices
 from proxy.metering.tokenizer import Tokenizer
 from proxy.settings import Price, Server, Settings
@@ -148,7 +149,7 @@ def test_when_hiding_fails_the_text_goes(folder: Path, caplog: pytest.LogCapture
         def redact_record(self, record: CallRecord) -> CallRecord:
             raise ValueError("jane@example.com")
 
-    complete = Completer(Prices(), Tokenizer(folder), Broken())
+    complete = Completer(Pricer(Prices(), NO_BASELINES), Tokenizer(folder), Broken())
     with caplog.at_level(logging.ERROR):
         done = complete(record(content="redacted", error_message="jane"))
         complete(record(content="redacted"))

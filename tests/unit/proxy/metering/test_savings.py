@@ -158,11 +158,13 @@ CALLS = st.fixed_dictionaries(
 
 def _own(rate: float, cached: float | None, output: float, audio: float | None) -> Price:
     share = None if cached is None else rate * cached
+    if audio is not None:
+        audio += rate if share is None else share
     return Price(input=rate, output=output, cached=share, input_audio=audio, tiers={"flex": 0.5, "batch": 0.5})
 
 
 OWN = st.builds(_own, RATES, st.none() | st.floats(0, 1), RATES, st.none() | RATES)
-"""No provider reads its cache at a higher price than the input."""
+"""No provider reads its cache at a higher price than the input, be it text or audio."""
 
 
 @given(CALLS, OWN)
