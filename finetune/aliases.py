@@ -147,12 +147,13 @@ class Aliases:
 
     def _add(self, behind: Block | None, name: str, values: Table) -> None:
         lines = self._text.splitlines(keepends=True)
+        end = "\r\n" if "\r\n" in self._text else "\n"
         place = len(lines) if behind is None else behind.end
         if place and not lines[place - 1].endswith("\n"):
-            lines[place - 1] += "\n"
-        made = f"[[{name}]]\n{tomlkit.dumps(values)}"
-        before = "\n" if place and lines[place - 1].strip() else ""
-        after = "\n" if place < len(lines) and lines[place].lstrip().startswith("[") else ""
+            lines[place - 1] += end
+        made = f"[[{name}]]\n{tomlkit.dumps(values)}".replace("\n", end)
+        before = end if place and lines[place - 1].strip() else ""
+        after = end if place < len(lines) and lines[place].lstrip().startswith("[") else ""
         self._text = "".join([*lines[:place], before, made, after, *lines[place:]])
 
     def _remove(self, blocks: list[Block], place: int) -> None:

@@ -209,24 +209,26 @@ def _give(aliases: Aliases, place: int, wanted: Promotion) -> None:
 
 def roll_back(text: str, alias: str, steps: Sequence[Step]) -> tuple[str, Step]:
     """The configuration as it was before the variant that was promoted last had any share. A variant that was not
-    there then is taken out, with its upstream if that came with it and nobody else is sent there.
+    there then is taken out, with its upstream if that came with it and nobody else is sent there. What somebody made
+    of the other variants by hand since then stays.
 
     `steps`: of the journal. Raises `FinetuneError` when there is nothing to take back.
     """
     promoted = standing(alias, steps)
     if not promoted:
         raise FinetuneError(f"Nothing was promoted to {alias}, or all of it was taken back: see penstock check")
-    last, restore = promoted[-1], promoted[0].weights
+    last, first = promoted[-1], promoted[0]
     aliases = Aliases(text)
     place = aliases.alias(alias)
     if place is None:
         raise FinetuneError(f"There is no alias {alias} in the configuration any more.")
     variants = aliases.variants(place)
     before = _shares(variants)
+    restore = {**_former(promoted, variants), last.variant: first.weights.get(last.variant)}
     for index in reversed(range(len(variants))):
-        name = _name(variants[index])
-        if name in restore:
-            aliases.set_variant(place, index, "weight", _number(restore[name]))
+        weight = restore.get(name := _name(variants[index]))
+        if weight is not None:
+            aliases.set_variant(place, index, "weight", _number(weight))
         elif name == last.variant:
             aliases.remove_variant(place, index)
     if variants and not any(map(_weight, variants)):
@@ -245,6 +247,19 @@ def roll_back(text: str, alias: str, steps: Sequence[Step]) -> tuple[str, Step]:
         after=_shares(variants),
     )
     return aliases.text(), step
+
+
+def _former(promoted: Sequence[Step], variants: Sequence[Table]) -> dict[str, float]:
+    """Weights of before the first of `promoted`; where somebody changed shares by hand since then, his, which later
+    promotions have only scaled."""
+    weights, found = _weights(variants), _shares(variants)
+    for step in reversed(promoted):
+        if step.after == found:
+            weights, found = step.weights, step.before
+        elif step.before != found:  # else it never came into the file
+            break
+    others = [weight for name, weight in weights.items() if name != promoted[-1].variant]
+    return weights if any(others) else promoted[0].weights
 
 
 def _name(variant: Table) -> Any:

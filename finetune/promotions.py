@@ -39,12 +39,16 @@ class Step(msgspec.Struct, kw_only=True):
 
 def standing(alias: str, steps: Sequence[Step]) -> list[Step]:
     """The promotions of the variant that was promoted last, as far as they were not taken back."""
-    found: list[Step] = []
+    done: list[Step] = []
     for step in (one for one in steps if one.alias == alias):
+        if step.action == "refused":
+            del done[-1:]
+        else:
+            done.append(step)
+    found: list[Step] = []
+    for step in done:
         if step.action == "promote":
             found.append(step)
-        elif step.action == "refused":
-            del found[-1:]
         else:
             while found and found[-1].variant == step.variant:
                 found.pop()

@@ -111,9 +111,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """Of a configuration. Raises `ConfigurationError`."""
+    """Of a configuration, with its ends of lines. Raises `ConfigurationError`."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError as error:
         raise ConfigurationError([f"{path}: there is no such file"]) from error
     except OSError as error:

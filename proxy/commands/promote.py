@@ -90,10 +90,10 @@ def promote(
             step.at, step.who = datetime.now(UTC).isoformat(timespec="seconds"), _who()
             outcome = Outcome(step, str(file.path), file.text, made, file.warnings(made))
             proxy = None if no_reload else file.proxy(data_dir, made)
-            if not dry_run and made != file.text:
+            if not dry_run and (made != file.text or rollback):
                 _put(file, made, step)
             if not dry_run and proxy is not None:
-                _have_it_used(file, proxy, step, changed=made != file.text)
+                _have_it_used(file, proxy, made, step)
                 outcome.in_use = True
             outcome.dry_run = dry_run
         show(outcome, as_json=as_json)
@@ -147,8 +147,15 @@ def _given(
         prune=run.file.prune,
         prune_user=run.file.prune_user,
     )
-    _see_that_it_answers(wanted, run, is_new=run.name not in before, force=force)
+    if run.name not in before and not wanted.upstream and run.file.method != "hosted":
+        raise CommandFailed(
+            f"Say where {run.name} is served: --url http://127.0.0.1:8080/v1 (penstock finetune serve {run.name}), or "
+            "--upstream NAME."
+        )
     made, step = promote(file.text, wanted, file.default_upstreams())
+    file.check(made)
+    if url and not force:
+        _see_that_it_answers(wanted)
     step.forced = against
     return made, step
 
@@ -159,15 +166,8 @@ def _sticky(text: str) -> Literal["session", "user", "key", "none"]:
     return cast(Literal["session", "user", "key", "none"], text)
 
 
-def _see_that_it_answers(wanted: Promotion, run: Run, *, is_new: bool, force: bool) -> None:
+def _see_that_it_answers(wanted: Promotion) -> None:
     """Raises `CommandFailed` when nobody serves the model where it is said to be."""
-    if is_new and not wanted.upstream and run.file.method != "hosted":
-        raise CommandFailed(
-            f"Say where {wanted.variant} is served: --url http://127.0.0.1:8080/v1 (penstock finetune serve "
-            f"{wanted.variant}), or --upstream NAME."
-        )
-    if not wanted.url or force:
-        return
     from ..settings import Upstream
     from .probe import ask_upstream
 
@@ -189,21 +189,28 @@ def _taken_back(file: Configuration, alias: str, run: str, steps: list[Step]) ->
 
 
 def _put(file: Configuration, made: str, step: Step) -> None:
-    """First into the journal, so that whatever is in force can be taken back."""
+    """A promotion is in the journal first, a roll-back last: whatever is in force can be taken back."""
     from finetune.promotions import write_step
 
-    write_step(file.journal, step)
-    file.put(made)
+    if step.action == "rollback":
+        file.put(made, over=file.text)
+        write_step(file.journal, step)
+    else:
+        write_step(file.journal, step)
+        file.put(made, over=file.text)
     _log(step)
 
 
-def _have_it_used(file: Configuration, proxy: Proxy, step: Step, *, changed: bool) -> None:
+def _have_it_used(file: Configuration, proxy: Proxy, made: str, step: Step) -> None:
     """Raises `CommandFailed` when the running proxy does not take it; what was changed is undone then."""
     from finetune.promotions import write_step
 
     refusal = proxy.reload(time.time())
-    if refusal.undo and changed:
-        file.put(file.text)
+    if refusal.undo and made != file.text:
+        try:
+            file.put(file.text, over=made)
+        except CommandFailed as error:
+            raise CommandFailed(f"Penstock did not take the new configuration: {refusal.why} {error}") from error
         step.action = "refused"
         step.before, step.after = step.after, step.before
         write_step(file.journal, step)

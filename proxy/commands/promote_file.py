@@ -85,6 +85,10 @@ class Configuration:
         """Those of a file that names none."""
         return [{"name": OPENAI.name, "base_url": OPENAI.base_url}]
 
+    def check(self, made: str) -> None:
+        """Raises `ConfigurationError` when the new text is no configuration."""
+        understand(made, str(self.path))
+
     def warnings(self, made: str) -> list[str]:
         """What is odd about the new text and was not about the old. Raises `ConfigurationError` when it is wrong."""
         found = problems(understand(made, str(self.path)))
@@ -98,20 +102,29 @@ class Configuration:
     def journal_held(self) -> Iterator[None]:
         """Nobody else promotes meanwhile. Raises `CommandFailed` when somebody does."""
         try:
-            with self.journal.open("ab") as file:
+            file = self.journal.open("ab")
+        except OSError as error:
+            raise CommandFailed(f"{self.journal} cannot be written: {error.strerror}.") from error
+        with file:
+            try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield
-        except BlockingIOError as error:
-            raise CommandFailed(f"Another promotion is changing {self.path}. Wait for it.") from error
-        except PermissionError as error:
-            raise CommandFailed(f"{error.filename or self.journal} cannot be written: {error.strerror}.") from error
+            except BlockingIOError as error:
+                raise CommandFailed(f"Another promotion is changing {self.path}. Wait for it.") from error
+            yield
 
-    def put(self, text: str) -> None:
-        """Raises `CommandFailed`; then the file is as it was."""
+    def put(self, text: str, *, over: str) -> None:
+        """Raises `CommandFailed`, also when the file does not say `over` any more; then it is as it was."""
+        if read_text(self.path) != over:
+            raise CommandFailed(
+                f"Somebody else changed {self.path} meanwhile, so it was left alone: look, and try again."
+            )
         aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_text(text, encoding="utf-8", newline="")
             shutil.copymode(self.path, aside)
+            if os.geteuid() == 0:  # who serves may be somebody else, and has to read it
+                owner = self.path.stat()
+                os.chown(aside, owner.st_uid, owner.st_gid)
             aside.replace(self.path)
         except OSError as error:
             aside.unlink(missing_ok=True)

@@ -112,6 +112,20 @@ def test_a_layout_that_cannot_be_added_to_is_refused_and_weights_are_changed_all
         file.text()
 
 
+def test_the_ends_of_lines_stay_those_of_windows() -> None:
+    text = TEXT.replace("\n", "\r\n")
+    file = Aliases(text)
+    file.set_variant(0, 0, "weight", 90)
+    file.add_variant(0, {"name": "tuned", "model": "a", "weight": 10})
+    file.add_upstream({"name": "local", "base_url": "http://127.0.0.1:1/v1"})
+    made = file.text()
+    assert made.count("\n") == made.count("\r\n") > text.count("\n")
+    file.remove_variant(0, 1)
+    file.remove_upstream("local")
+    file.set_variant(0, 0, "weight", 100)
+    assert file.text() == text
+
+
 def test_what_is_no_toml_is_said() -> None:
     with pytest.raises(FinetuneError, match="not valid TOML"):
         Aliases("[")

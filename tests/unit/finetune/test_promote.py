@@ -183,6 +183,45 @@ def test_what_the_proxy_refused_was_never_promoted() -> None:
     assert shares(back, "bot") == {"base": 100}
 
 
+def test_a_roll_back_that_the_proxy_refused_can_be_tried_again() -> None:
+    text, steps = steps_of(CONFIGURED, wanted(10), wanted(30, variant="v2", model="v2", upstream="v2"))
+    _, back = roll_back(text, "bot", steps)
+    _, again = roll_back(text, "bot", [*steps, back, msgspec.structs.replace(back, action="refused")])
+    assert again == back
+    assert again.variant == "v2"
+
+
+def test_a_roll_back_leaves_what_somebody_made_of_the_others_by_hand() -> None:
+    text, steps = steps_of(CONFIGURED, wanted(10))
+    other = '\n[[models.variants]]\nname = "c"\nmodel = "c"\nweight = 30\n'
+    by_hand = text.replace("weight = 90", "weight = 60") + other
+    back, _ = roll_back(by_hand, "bot", steps)
+    assert shares(back, "bot") == {"base": 66.6667, "c": 33.3333}
+    text, more = steps_of(by_hand, wanted(100))
+    assert shares(text, "bot") == {"base": 0, "v1": 100, "c": 0}
+    back, _ = roll_back(text, "bot", [*steps, *more])
+    assert shares(back, "bot") == {"base": 66.6667, "c": 33.3333}
+
+
+def test_a_variant_that_was_taken_out_by_hand_and_promoted_again_goes_back_to_that() -> None:
+    text, steps = steps_of(CONFIGURED, wanted(10))
+    by_hand = (
+        text.replace("weight = 90", "weight = 1")
+        .replace("weight = 10", "weight = 3")
+        .replace('name = "v1"\nmodel = "v1"\n', 'name = "c"\nmodel = "c"\n')
+    )
+    text, more = steps_of(by_hand, wanted(50))
+    back, _ = roll_back(text, "bot", [*steps, *more])
+    assert shares(back, "bot") == {"base": 25, "c": 75}
+
+
+def test_a_promotion_that_never_came_into_the_file_changes_nothing_of_a_roll_back() -> None:
+    text, steps = steps_of(CONFIGURED, wanted(10))
+    _, lost = steps_of(text, wanted(50))
+    back, _ = roll_back(text, "bot", [*steps, *lost])
+    assert tomllib.loads(back)["models"][0]["variants"] == [{"name": "base", "model": "gpt-5-mini", "weight": 100}]
+
+
 def test_the_journal_outlives_a_line_that_was_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     assert read_steps(path) == []

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from finetune.promotions import read_steps
 from proxy.cli import app
 from proxy.commands.failure import CommandFailed
+from proxy.commands.promote_file import Configuration
 from proxy.configuration import ConfigurationError
 from proxy.data_dir import DataDir, Serving
 from tests.unit.finetune.test_promote import evaluated, run
@@ -124,7 +125,9 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, toml: Path, promote: Promote)
         (("v1", "--alias", "bot", "--to", "10%", "--upstream", "gpu"), "There is no upstream gpu"),
         (("v1", "--alias", "bot", "--to", "10%", "--sticky", "ip", *PLACE), "--sticky 'ip' is not known"),
         (("v1", "--alias", "b\u00f6t", "--to", "10%", *PLACE), "models[0].name: write visible ASCII"),
-        (("v1", "--alias", "bot", "--to", "10%", "--url", "nowhere", "--force"), "upstreams[1].base_url"),
+        (("v1", "--alias", "bot", "--to", "10%", "--url", "nowhere"), "upstreams[1].base_url"),
+        (("v1", "--alias", "bot", "--to", "10%", "--url", "http://[::1"), "upstreams[1].base_url"),
+        (("v1", "--alias", "bot", "--to", "10%", "--url", "http://127.0.0.1:99999/v1"), "upstreams[1].base_url"),
         (("v1", "--alias", "bot", "--to", "10%", *PLACE, "--api-key", "sk-1"), "upstreams[1].api_key: write env:NAME"),
     ],
 )
@@ -153,6 +156,69 @@ def test_a_link_stays_one(tmp_path: Path, toml: Path) -> None:
     assert done.exception is None
     assert link.is_symlink()
     assert weights(toml) == {"base": 90, "v1": 10}
+
+
+def test_a_file_with_the_ends_of_lines_of_windows_keeps_them(toml: Path, promote: Promote) -> None:
+    before = toml.read_bytes().replace(b"\n", b"\r\n")
+    toml.write_bytes(before)
+    promote("v1", "--alias", "bot", "--to", "10%", *PLACE)
+    after = toml.read_bytes()
+    assert after.startswith(before)
+    assert after.count(b"\n") == after.count(b"\r\n")
+    promote("--alias", "bot", "--rollback")
+    assert weights(toml) == {"base": 100}
+
+
+def test_what_somebody_writes_meanwhile_is_not_written_over(toml: Path) -> None:
+    file = Configuration.at(toml)
+    toml.write_text("# mine\n")
+    with pytest.raises(CommandFailed, match=r"changed .*penstock\.toml meanwhile"):
+        file.put("[server]\n", over=file.text)
+    assert [path.read_text() for path in toml.parent.iterdir()] == ["# mine\n"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to somebody else")
+def test_the_file_stays_its_owners_when_root_changes_it(toml: Path, promote: Promote) -> None:
+    os.chown(toml, 4711, 4712)
+    promote("v1", "--alias", "bot", "--to", "10%", *PLACE)
+    assert (toml.stat().st_uid, toml.stat().st_gid) == (4711, 4712)
+
+
+def test_a_journal_that_cannot_be_written_stops_it(toml: Path, promote: Promote) -> None:
+    before = toml.read_text()
+    (toml.parent / "penstock.toml.promotions.jsonl").mkdir()
+    promote("v1", "--alias", "bot", "--to", "10%", *PLACE, says="promotions.jsonl cannot be written: Is a directory")
+    assert toml.read_text() == before
+
+
+def test_a_roll_back_that_did_not_come_into_the_file_can_be_done_again(
+    toml: Path, promote: Promote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote("v1", "--alias", "bot", "--to", "10%", *PLACE)
+
+    def full(self: Configuration, text: str, *, over: str) -> None:
+        raise CommandFailed("No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Configuration, "put", full)
+        promote("--alias", "bot", "--rollback", says="No space left")
+    assert weights(toml) == {"base": 90, "v1": 10}
+    promote("--alias", "bot", "--rollback")
+    assert weights(toml) == {"base": 100}
+
+
+def test_a_roll_back_of_what_is_not_in_the_file_is_noted_and_leads_to_the_one_before(
+    toml: Path, promote: Promote
+) -> None:
+    promote("v1", "--alias", "bot", "--to", "10%", *PLACE)
+    kept = toml.read_text()
+    run(toml.parent.parent, evaluated(0.1, 0.05, 0.2), name="v2")
+    promote("v2", "--alias", "bot", "--to", "10%", *PLACE)
+    toml.write_text(kept)  # as if it had been killed before it wrote
+    promote("--alias", "bot", "--rollback")
+    assert toml.read_text() == kept
+    promote("--alias", "bot", "--rollback")
+    assert weights(toml) == {"base": 100}
 
 
 def test_a_warning_is_given_for_what_is_new_and_odd(toml: Path, promote: Promote) -> None:
