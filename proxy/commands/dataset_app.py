@@ -240,7 +240,8 @@ def forget(
     as_json: JsonOption = False,
 ) -> None:
     """Take a person or a call out of datasets, every file of them, and say which models had learnt of them."""
-    if not user and not request:
+    names_in_clear = [*(user or ()), *(request or ())]
+    if not names_in_clear or "" in names_in_clear:
         raise CommandFailed("Say who is to be forgotten: --user NAME, or --request ID.")
     with told(), ended_in_order():
         from exporters.datasets.changing.forgetting import forget as command
@@ -254,15 +255,18 @@ def forget(
         for folder in folders:
             known_files(folder)  # what is wrong with one of them is said before another is changed
         changed = []
+        whole = False
         try:
             for folder in folders:
                 if found := command(folder, users=user or (), requests=request or ()):
                     changed.append(found)
+            whole = True
         finally:
-            # Also when one of them cannot be written: what was done is done, and models had learnt.
+            # Also when one of them cannot be written: what was done is done, and models had learnt. But that nothing
+            # of them is left is said only when all were looked into.
             if as_json:
                 print_json(document(changed))
-            else:
+            elif whole or changed:
                 print_forgotten(stdout_console(), changed, len(folders))
 
 

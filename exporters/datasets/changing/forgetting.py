@@ -86,8 +86,9 @@ class _Wanted:
 def forget(folder: Path, *, users: Iterable[str] = (), requests: Iterable[str] = ()) -> Forgotten | None:
     """Take them out of the dataset in `folder`; None when it holds nothing of them, and nothing was changed.
 
-    The dataset takes its own place when it is whole. Raises `DatasetError`.
+    The dataset takes its own place when it is whole; of a link to it, that is where it leads. Raises `DatasetError`.
     """
+    folder = folder.resolve()
     names = {name: forgotten_id(name) for name in (*users, *requests) if name}
     wanted = _Wanted(names, frozenset(names.values()))
     manifest = read(folder)

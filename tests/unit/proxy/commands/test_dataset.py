@@ -123,6 +123,8 @@ def test_datasets_are_where_they_were_asked_for(tmp_path: Path) -> None:
         (["validate", "x"], "There is no dataset x"),
         (["trace", "x:1"], "There is no file x"),
         (["forget"], "--user NAME, or --request ID"),
+        (["forget", "--user", ""], "--user NAME, or --request ID"),
+        (["forget", "--user", "a", "--request", ""], "--user NAME, or --request ID"),
         (["forget", "x", "--user", "a"], "There is no dataset x"),
     ],
 )
@@ -225,6 +227,14 @@ def test_a_fault_in_one_dataset_does_not_hide_what_was_done_to_another() -> None
     done = CliRunner().invoke(app, ["dataset", "forget", "--user", "user-3"])
     assert isinstance(done.exception, CommandFailed)
     assert "was trained on it: run r1" in done.stdout
+
+
+def test_what_cannot_be_looked_into_is_not_said_to_hold_nothing_of_them() -> None:
+    built("a")
+    Path("penstock-datasets/a/left-out.jsonl.zst").write_bytes(b"broken")
+    done = CliRunner().invoke(app, ["dataset", "forget", "--user", "user-3"])
+    assert isinstance(done.exception, CommandFailed)
+    assert done.stdout == ""
 
 
 def test_what_options_alone_do_not_make_is_not_rebuilt() -> None:

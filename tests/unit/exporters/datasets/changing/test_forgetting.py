@@ -175,6 +175,18 @@ def test_a_name_that_cannot_be_taken_out_of_the_options_is_said(tmp_path: Path) 
     assert found.may_remain == ["a name in --where"]
 
 
+def test_through_a_link_the_dataset_itself_is_changed(tmp_path: Path) -> None:
+    folder, _ = made(tmp_path, ROWS)
+    link = tmp_path / "latest"
+    link.symlink_to(folder.name)
+    found = forget(link, users=["ann"])
+    assert found is not None
+    assert found.dataset == folder.name
+    assert link.is_symlink()
+    assert "arigold" not in text(folder)
+    assert forget(folder, users=["ann"]) is None
+
+
 def test_nobody_of_that_name_changes_nothing(tmp_path: Path) -> None:
     folder, _ = made(tmp_path, ROWS)
     before = everything(folder)
