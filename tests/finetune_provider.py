@@ -186,7 +186,7 @@ class FinetuneProvider:
         found = [
             one.shown() for one in self.files.values() if purpose in (None, one.purpose) and one.is_listed(self.knobs)
         ]
-        return page(request, found, 10_000)
+        return page(request, found, 10_000, self.knobs)
 
     async def _file(self, request: web.Request) -> web.Response:
         return web.json_response(self._find_file(request).shown())
@@ -219,7 +219,7 @@ class FinetuneProvider:
         return job
 
     async def _list_jobs(self, request: web.Request) -> web.Response:
-        return page(request, [job.shown for job in self.jobs.values()], 100)
+        return page(request, [job.shown for job in self.jobs.values()], 100, self.knobs)
 
     async def _job(self, request: web.Request) -> web.Response:
         job = self._find_job(request)
@@ -227,10 +227,10 @@ class FinetuneProvider:
         return web.json_response(job.shown)
 
     async def _events(self, request: web.Request) -> web.Response:
-        return page(request, self._find_job(request).events, 100)
+        return page(request, self._find_job(request).events, 100, self.knobs)
 
     async def _checkpoints(self, request: web.Request) -> web.Response:
-        return page(request, self._find_job(request).checkpoints, 100)
+        return page(request, self._find_job(request).checkpoints, 100, self.knobs)
 
     async def _change(self, request: web.Request) -> web.Response:
         job, what = self._find_job(request), request.path.rpartition("/")[2]

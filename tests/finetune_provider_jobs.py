@@ -60,6 +60,8 @@ class Knobs:
     """Events have data; else only words."""
     says_late: bool = False
     """What the model is called and where the results are is said one look after the job succeeded."""
+    pages_of: int = 0
+    """Lists have no other page than the first, of so many, and do not say that it is the last; 0: as OpenAI's are."""
     stops_at: str = ""
     """A state that jobs do not leave by themselves."""
 
@@ -243,9 +245,11 @@ def wrong_lines(lines: list[Json], kind: str) -> str:
     return "Unsafe content." if any("bomb" in json.dumps(line) for line in lines) else ""
 
 
-def page(request: web.Request, found: list[Json], limit_max: int) -> web.Response:
+def page(request: web.Request, found: list[Json], limit_max: int, knobs: Knobs) -> web.Response:
     """Newest first, as the lists of the API are."""
     found = found[::-1]
+    if knobs.pages_of:
+        return web.json_response({"object": "list", "data": found[: knobs.pages_of]})
     if after := request.query.get("after"):
         ids = [one["id"] for one in found]
         found = found[ids.index(after) + 1 :] if after in ids else []

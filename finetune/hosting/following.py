@@ -9,7 +9,8 @@ from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from ..errors import FinetuneError
 from . import results
 from .pace import Shown
-from .provider import Provider, one_line
+from .provider import Provider
+from .replies import one_line
 from .state import Hosted, State
 
 OVER: Final = frozenset({"succeeded", "failed", "cancelled"})
@@ -76,8 +77,8 @@ def _take_job(hosted: Hosted, found: FineTuningJob, shown: Shown) -> bool:
     job.created = _moment(found.created_at)
     job.finished = _moment(found.finished_at)
     job.estimated_finish = _moment(found.estimated_finish)
-    job.seed = found.seed if isinstance(found.seed, int) else None
-    job.trained_tokens = found.trained_tokens if isinstance(found.trained_tokens, int) else 0
+    job.seed = _whole(found.seed)
+    job.trained_tokens = _whole(found.trained_tokens) or 0
     job.fine_tuned_model = found.fine_tuned_model if isinstance(found.fine_tuned_model, str) else ""
     files = found.result_files if isinstance(found.result_files, list) else []
     job.result_files = [one for one in files if isinstance(one, str)]
@@ -95,13 +96,18 @@ def _moment(value: object) -> float:
     return found if 0.0 < found < _YEAR_10000 else 0.0
 
 
+def _whole(value: object) -> int | None:
+    """A number that the state can keep; None where it is none."""
+    return value if type(value) is int and 0 <= value < 2**63 else None
+
+
 def _epochs(found: FineTuningJob) -> int:
     """0 while the provider has not chosen."""
     method = found.method
     holders = [getattr(method, name, None) for name in ("supervised", "dpo")]
     told = [found.hyperparameters, *(getattr(holder, "hyperparameters", None) for holder in holders)]
-    numbers = [getattr(one, "n_epochs", None) for one in told]
-    return next((number for number in numbers if isinstance(number, int)), 0)
+    numbers = (_whole(getattr(one, "n_epochs", None)) for one in told)
+    return next((number for number in numbers if number), 0)
 
 
 def _is_complete(hosted: Hosted) -> bool:

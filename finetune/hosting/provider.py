@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -17,19 +16,15 @@ import openai
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
-from pydantic import BaseModel
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from ..errors import FinetuneError
 from .eligibility import Listed
 from .pace import Pace
+from .replies import items, listed, one_line, seconds, shaped, words
 
 PURPOSE: Final = "fine-tune"
-LISTED_MAX: Final = 20_000
-"""Files, jobs or events that are looked through."""
 RESULT_BYTES_MAX: Final = 64 * 1024 * 1024
-TEXT_MAX: Final = 300
-"""Characters of a provider's words that are passed on."""
 _PASSING: Final = frozenset({408, 425, 429})
 _BACKOFF: Final = 0.5
 _DONE_NOTHING: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
@@ -54,13 +49,6 @@ class Lost(FinetuneError):
         super().__init__(text)
         self.maybe_done = maybe_done
         self.retry_after_s = retry_after_s
-
-
-def one_line(text: object) -> str:
-    """Somebody else's words, safe for a terminal, of at most `TEXT_MAX` characters."""
-    words = "".join(character if character.isprintable() else " " for character in str(text)).split()
-    line = " ".join(words)
-    return line if len(line) <= TEXT_MAX else f"{line[: TEXT_MAX - 1]}…"
 
 
 class Provider:
@@ -101,7 +89,7 @@ class Provider:
 
         def ask() -> dict[str, Listed] | None:
             try:
-                return {one.id: _listed(one) for one in _items(self._client.models.list())}
+                return {one.id: listed(one) for one in items(self._client.models.list())}
             except openai.NotFoundError:
                 return None
 
@@ -111,7 +99,7 @@ class Provider:
         """The id of the oldest file of this name and size."""
 
         def ask() -> str | None:
-            files: Iterator[FileObject] = _items(self._client.files.list(purpose=PURPOSE))
+            files: Iterator[FileObject] = items(self._client.files.list(purpose=PURPOSE))
             found = [one for one in files if one.filename == name and one.bytes == size]
             return min(found, key=lambda one: one.created_at).id if found else None
 
@@ -126,14 +114,14 @@ class Provider:
             return job.training_file == training_file and job.id not in but and ours
 
         def ask() -> str | None:
-            jobs: Iterator[FineTuningJob] = _items(self._client.fine_tuning.jobs.list(limit=100))
+            jobs: Iterator[FineTuningJob] = items(self._client.fine_tuning.jobs.list(limit=100))
             found = [one for one in jobs if is_it(one)]
             return min(found, key=lambda one: one.created_at).id if found else None
 
         return self.patiently(ask)
 
     def job(self, job_id: str) -> FineTuningJob:
-        return self.patiently(lambda: _shaped(self._client.fine_tuning.jobs.retrieve(job_id), "id", "status"))
+        return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.retrieve(job_id), "id", "status"))
 
     def events(self, job_id: str, after: str) -> list[FineTuningJobEvent]:
         """Those since the event `after`, oldest first. The API gives the newest first."""
@@ -141,10 +129,11 @@ class Provider:
         def ask() -> list[FineTuningJobEvent]:
             found = []
             one: FineTuningJobEvent
-            for one in _items(self._client.fine_tuning.jobs.list_events(job_id, limit=100)):
+            for one in items(self._client.fine_tuning.jobs.list_events(job_id, limit=100)):
                 if one.id == after:
                     break
-                found.append(one)
+                if isinstance(one.id, str):  # One without a name would be new at every look.
+                    found.append(one)
             return found[::-1]
 
         return self.patiently(ask)
@@ -153,13 +142,13 @@ class Provider:
         """By step."""
 
         def ask() -> list[FineTuningJobCheckpoint]:
-            return [*_items(self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=100))]
+            return [*items(self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=100))]
 
         return sorted(self.patiently(ask), key=lambda one: one.step_number)
 
     def content(self, file_id: str) -> bytes:
         def ask() -> bytes:
-            if _shaped(self._client.files.retrieve(file_id), "id").bytes > RESULT_BYTES_MAX:
+            if shaped(self._client.files.retrieve(file_id), "id").bytes > RESULT_BYTES_MAX:
                 raise Refused(f"The file {file_id} has more than {RESULT_BYTES_MAX:,} bytes.", 200)
             return self._client.files.content(file_id).content
 
@@ -177,13 +166,13 @@ class Provider:
         self.patiently(ask)
 
     def cancel(self, job_id: str) -> FineTuningJob:
-        return self.patiently(lambda: _shaped(self._client.fine_tuning.jobs.cancel(job_id), "id", "status"))
+        return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.cancel(job_id), "id", "status"))
 
     def pause(self, job_id: str) -> FineTuningJob:
-        return self.patiently(lambda: _shaped(self._client.fine_tuning.jobs.pause(job_id), "id", "status"))
+        return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.pause(job_id), "id", "status"))
 
     def resume(self, job_id: str) -> FineTuningJob:
-        return self.patiently(lambda: _shaped(self._client.fine_tuning.jobs.resume(job_id), "id", "status"))
+        return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.resume(job_id), "id", "status"))
 
     # What must not be asked twice.
 
@@ -192,13 +181,13 @@ class Provider:
         try:
             with path.open("rb") as file:
                 files = self._client.files
-                return self._asked(lambda: _shaped(files.create(file=(name, file), purpose=PURPOSE), "id").id)
+                return self._asked(lambda: shaped(files.create(file=(name, file), purpose=PURPOSE), "id").id)
         except OSError as error:
             raise FinetuneError(f"{path} cannot be read: {error.strerror}.") from error
 
     def create(self, body: dict[str, Any]) -> FineTuningJob:
         """A new job."""
-        return self._asked(lambda: _shaped(self._client.fine_tuning.jobs.create(**body), "id"))
+        return self._asked(lambda: shaped(self._client.fine_tuning.jobs.create(**body), "id"))
 
     # How.
 
@@ -238,47 +227,12 @@ class Provider:
             raise Refused(f"{self.host} answers, but not as OpenAI's API does. Look at --base-url.", 200) from error
 
     def _of_status(self, error: openai.APIStatusError) -> Refused | Lost:
-        status, said = error.status_code, one_line(_words(error))
+        status, said = error.status_code, one_line(words(error))
         if error.code == "insufficient_quota":
             return Refused(f"{self.host} has no quota left for this key: {said}", status)
         if status in _PASSING or status >= 500:
-            after_s = _seconds(error.response.headers.get("retry-after", ""))
+            after_s = seconds(error.response.headers.get("retry-after", ""))
             return Lost(f"{self.host} answers {status}: {said}", maybe_done=status >= 500, retry_after_s=after_s)
         if status == 401:  # What it says may repeat the key.
             return Refused(f"{self.host} does not accept the key. Look at --api-key or OPENAI_API_KEY.", status)
         return Refused(f"{self.host} refuses ({status}): {said}", status, about=f"{error.param or ''} {said}")
-
-
-def _words(error: openai.APIStatusError) -> object:
-    body = error.body
-    if isinstance(body, dict):
-        return body.get("message") or body.get("detail") or body
-    return body or error.message
-
-
-def _seconds(text: str) -> float:
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        return 0.0
-
-
-def _items(page: Any) -> Iterator[Any]:
-    """Over all pages."""
-    if getattr(page, "data", None) is None:
-        raise TypeError("no list")
-    return islice(page, LISTED_MAX)
-
-
-def _shaped(value: T, *fields: str) -> T:
-    """What the SDK made of a reply, when it was one: it takes anything that is JSON, and text where it is none."""
-    if not isinstance(value, BaseModel) or not all(isinstance(getattr(value, name, None), str) for name in fields):
-        raise TypeError(f"no {', '.join(fields)}")
-    return value
-
-
-def _listed(model: Any) -> Listed:
-    extra = model.model_extra or {}
-    able = extra.get("capabilities")
-    trained = [able[name] for name in ("fine_tune", "fine_tuning") if name in able] if isinstance(able, dict) else []
-    return Listed(shutdown=str(model.shutdown_date or ""), trainable=None if not trained else any(trained))

@@ -11,7 +11,8 @@ from finetune.dataset import Dataset, Manifest
 from finetune.errors import FinetuneError
 from finetune.hosting.options import HostedOptions, name_of
 from finetune.hosting.pace import Pace
-from finetune.hosting.provider import TEXT_MAX, Provider, one_line
+from finetune.hosting.provider import Provider
+from finetune.hosting.replies import TEXT_MAX, one_line
 
 
 def options(**more: Any) -> HostedOptions:
