@@ -168,6 +168,16 @@ async def test_what_becomes_of_answers_that_cannot_be_kept(folder: Path, drop: b
     assert not any(b"jane.doe" in data for data in everything(folder.parent / "new").values())
 
 
+@pytest.mark.parametrize("message", [{"tool_calls": 5}, {"content": 5}, {"content": [{"type": [], "text": "a"}]}])
+async def test_an_answer_of_a_shape_that_there_is_not_ends_nothing(folder: Path, message: dict[str, Any]) -> None:
+    result = await relabeled(folder, Model(lambda day: (200, completion("a") | shaped(message), {})))
+    assert result.failures == {"unreadable": len(answers(folder)) - result.corrected}
+
+
+def shaped(message: dict[str, Any]) -> dict[str, Any]:
+    return {"choices": [{"message": {"role": "assistant", "content": "a"} | message}]}
+
+
 async def test_private_text_is_not_in_the_answers_that_wait_either(folder: Path) -> None:
     with pytest.raises(DatasetError, match="answers 403"):
         await relabeled(folder, Model(lambda day: odd_answer(8) if day < 20 else (403, error("no_such_key"), {})))
@@ -222,6 +232,21 @@ async def test_a_price_that_is_not_known_cannot_be_held(folder: Path) -> None:
 async def test_replies_without_a_price_cost_what_their_usage_says(folder: Path) -> None:
     result = await relabeled(folder, Model(lambda day: (200, completion(f"{day}"), {"x-penstock-cost-usd": ""})))
     assert result.usd == pytest.approx(result.relabeled * (100 * 0.001 + 50 * 0.01))
+
+
+async def test_replies_without_usage_count_as_they_were_expected_to_cost(folder: Path) -> None:
+    def silent(day: int) -> tuple[int, Any, dict[str, str]]:
+        body = completion(f"{day}")
+        del body["usage"]
+        return 200, body, {"x-penstock-cost-usd": ""}
+
+    before = estimate(task(folder))
+    with pytest.raises(DatasetError, match=r"more than --max-usd 0\.5"):
+        await relabeled(folder, Model(silent), usd_max=0.5)
+    found = estimate(task(folder))
+    assert 0 < found.spent_usd <= 0.5
+    assert before.usd is not None
+    assert found.usd == pytest.approx(before.usd - found.spent_usd)
 
 
 async def test_cached_replies_cost_nothing(folder: Path) -> None:

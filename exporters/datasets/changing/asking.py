@@ -142,6 +142,17 @@ class _Usage(msgspec.Struct):
     completion_tokens: int | None = None
 
 
+class _Part(msgspec.Struct):
+    type: str
+
+
+class _Message(msgspec.Struct):
+    """The shapes that judging relies on."""
+
+    content: str | list[_Part] | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
 class _Choice(msgspec.Struct):
     message: dict[str, Any]
     finish_reason: str | None = None
@@ -157,6 +168,7 @@ def _answer(request_id: str, reply: httpx.Response) -> Answer:
     try:
         found = msgspec.json.decode(reply.content, type=_Completion)
         choice = found.choices[0]
+        msgspec.convert(choice.message, _Message)
     except (msgspec.DecodeError, IndexError):
         return Answer(request_id=request_id, failure="unreadable", usd=_cost(reply.headers))
     usage = found.usage or _Usage()

@@ -117,14 +117,18 @@ class Questioning:
         return self._answers.usd + (self._reserved_usd + expected) * factor > self._task.usd_max
 
     def _take(self, example: Example, found: Answer, expected: float) -> None:
-        if found.usd is None and found.message is not None and found.input_tokens is not None:
-            found.usd = self._task.price(found.input_tokens, found.output_tokens or 0)
         self._progress.advance()
         if found.failure.startswith("http_"):
             self.refused[example.request_id] = found.failure
             if not self._answered and len(self.refused) >= REFUSED_MAX:
                 self.stopped = f"The first {REFUSED_MAX} questions were refused ({found.failure})."
             return
+        if found.usd is None:
+            # It was paid for also where nobody says how much: by its usage, else as it was expected to be.
+            sent, received = tokens_of(example)
+            if found.input_tokens is not None:
+                sent, received = found.input_tokens, found.output_tokens or 0
+            found.usd = self._task.price(sent, received)
         self._answered += 1
         self._expected_usd += expected
         self._paid_usd += found.usd or 0.0
