@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from .dataset_run import ROOT, NameArgument, RootOption, bars, ended_in_order, folder_of, told
+from .dataset_run import ROOT, NameArgument, RootOption, bars, check_name, ended_in_order, folder_of, told
 from .failure import CommandFailed
 from .options import ConfigOption, DataDirOption, JsonOption, config_path, print_json, stdout_console
 
@@ -126,16 +126,17 @@ def prune(
     """
     from .store import settings_of
 
+    if new_name and not apply:
+        raise CommandFailed("--as names the dataset that --apply makes: say both, or neither.")
     folder = folder_of(name, root)
     settings = settings_of(config_path(config), data_dir)
-    made = ""
+    made = _new_name(new_name or f"{folder.name}-pruned") if apply else ""
     with told(), ended_in_order(), bars() as progress:
         from exporters.datasets.changing import pruning
 
         found = pruning.find(folder, _counter(settings), progress)
         cut = found.shared_by(min_share)
-        if apply:
-            made = _new_name(new_name or f"{folder.name}-pruned")
+        if made:
             pruning.apply(folder, root, made, cut, progress)
     if as_json:
         print_json(
@@ -184,8 +185,7 @@ def key_of(reference: str) -> str:
 
 
 def _new_name(name: str) -> str:
-    if Path(name).name != name or name.startswith("."):
-        raise CommandFailed(f"--as takes a name, not a path: {name!r}.")
+    check_name(name, "--as: ")
     return name
 
 

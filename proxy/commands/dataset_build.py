@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,7 @@ from exporters.clickhouse.connect import StoreError
 from exporters.datasets.flags import FLAGS, options_of
 from exporters.datasets.options import Options
 
-from .dataset_run import check_extra
+from .dataset_run import check_extra, check_name
 from .failure import CommandFailed
 from .filters import parse_since
 from .store import address, settings_of
@@ -28,13 +27,11 @@ SETTLED: Final = timedelta(seconds=5)
 """Younger calls may still be on their way to the store."""
 _REPEATED: Final = frozenset({"forget", "prune"})
 """What was done to a dataset that its options repeat."""
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def asked_for(name: str, given: Mapping[str, Any], now: datetime) -> Options:
     """The options of a build, by flag. Times are fixed here. Raises `CommandFailed`."""
-    if not _NAME.fullmatch(name):
-        raise CommandFailed(f"{name!r} is no name for a dataset. Use letters, digits, dots, dashes and underscores.")
+    check_name(name)
     values: dict[str, Any] = {flag.name: given.get(flag.name.replace("-", "_")) for flag in FLAGS}
     from_files = bool(given.get("from_"))
     values["from"] = given.get("from_")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ from .failure import CommandFailed
 ROOT: Final = Path("penstock-datasets")
 EXTRA: Final = frozenset({"numpy", "rensa", "pyarrow", "matplotlib", "py3langid", "phonenumbers", "stdnum"})
 """What `pip install 'penstock[datasets]'` brings."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _NOT_INSTALLED: Final = "{} is not installed. Datasets need: pip install 'penstock[datasets]'"
 
 RootOption = Annotated[Path, typer.Option("--root", help="The folder that datasets are in.")]
@@ -52,11 +55,22 @@ def _missing(error: ModuleNotFoundError) -> Exception:
     return CommandFailed(_NOT_INSTALLED.format(error.name))
 
 
+def check_name(name: str, option: str = "") -> None:
+    """Of a dataset that is to be made. Raises `CommandFailed`."""
+    if not _NAME.fullmatch(name):
+        raise CommandFailed(
+            f"{option}{name!r} is no name for a dataset. Use letters, digits, dots, dashes and underscores."
+        )
+
+
 def folder_of(name: str, root: Path) -> Path:
     """That of a dataset in `root`, or the one that `name` is the path of. Raises `CommandFailed`."""
     for folder in (root / name, Path(name)):
-        if (folder / "manifest.json").is_file():
-            return folder
+        if os.path.isfile(folder / "manifest.json"):  # also False for names that no file can have
+            # By its own name: other files are put beside it, and called after it.
+            return folder if folder.name not in ("", "..") else folder.resolve()
+    if os.path.isfile(name):
+        raise CommandFailed(f"{name} is a file. Make a dataset of it: penstock dataset build NAME --from {name}")
     raise CommandFailed(f"There is no dataset {name} in {root}. `penstock dataset list` names those that are there.")
 
 

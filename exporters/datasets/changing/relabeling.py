@@ -30,7 +30,7 @@ from ..reasons import Reason
 from .answers import Answers, Head
 from .asking import Answer, Asker, tokens_of
 from .questioning import Questioning, Task
-from .rewriting import read_back, rewrite
+from .rewriting import check_name, read_back, rewrite
 
 
 @dataclass(slots=True)
@@ -116,13 +116,12 @@ def relabel(task: Task, asker: Callable[[], Asker], concurrency: int, progress: 
             answers.remove()
             return result
     except OSError as error:
-        raise DatasetError(f"The answers cannot be kept in {task.root}: {error.strerror or error}.") from error
+        raise DatasetError(_not_kept(task, error)) from error
 
 
 def check(task: Task) -> None:
     """Raises `DatasetError`: there is a dataset of that name, or the examples are not what was asked."""
-    if (task.root / task.name).exists():
-        raise DatasetError(f"There is a dataset {task.name} in {task.root} already. Choose another name with --as.")
+    check_name(task.root, task.name)
     options = read(task.folder).options
     if options.write.prune or options.write.prune_user:
         raise DatasetError(
@@ -132,8 +131,16 @@ def check(task: Task) -> None:
 
 
 def _answers(task: Task) -> Answers:
+    """Raises `DatasetError`."""
     dataset = hashlib.sha256((task.folder / MANIFEST).read_bytes()).hexdigest()
-    return Answers(_place(task), Head(dataset=dataset, model=task.model))
+    try:
+        return Answers(_place(task), Head(dataset=dataset, model=task.model))
+    except OSError as error:
+        raise DatasetError(_not_kept(task, error)) from error
+
+
+def _not_kept(task: Task, error: OSError) -> str:
+    return f"The answers cannot be kept in {task.root}: {error.strerror or error}."
 
 
 def _place(task: Task) -> Path:

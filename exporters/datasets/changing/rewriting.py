@@ -104,6 +104,12 @@ def _example(origin: Origin, line: dict[str, Any], pair: dict[str, Any]) -> Exam
     )
 
 
+def check_name(root: Path, name: str) -> None:
+    """Raises `DatasetError`: there is a dataset of that name."""
+    if (root / name).exists():
+        raise DatasetError(f"There is a dataset {name} in {root} already. Choose another name with --as.")
+
+
 def rewrite(
     folder: Path, root: Path, name: str, change: Change, deed: Deed, progress: Progress, write: Write | None = None
 ) -> Manifest:
@@ -111,6 +117,7 @@ def rewrite(
 
     Raises `DatasetError`: the name is taken, the dataset cannot be read, nothing is left of it, the disk is full.
     """
+    check_name(root, name)
     manifest = read(folder)
     options = msgspec.structs.replace(manifest.options, name=name, write=write or manifest.options.write)
     progress.phase("writing", manifest.written)

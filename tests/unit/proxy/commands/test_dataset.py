@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -117,6 +118,8 @@ def test_datasets_are_where_they_were_asked_for(tmp_path: Path) -> None:
         (["build", "x", "--from", "calls.jsonl", *QUICK, "--min-tokens", "1000"], "Nothing is left of 60 rows"),
         (["build", "x", "--from", "calls.jsonl", "--no-near", "--benchmark", "a"], "There is no benchmark 'a'"),
         (["show", "x"], "There is no dataset x"),
+        (["show", 300 * "x"], "There is no dataset xxx"),
+        (["show", "calls.jsonl"], "Make a dataset of it: penstock dataset build NAME --from calls.jsonl"),
         (["stats", "x"], "There is no dataset x"),
         (["diff", "x", "y"], "There is no dataset x"),
         (["rebuild", "x"], "There is no dataset x"),
@@ -200,6 +203,14 @@ def test_forget_takes_a_person_out_of_all_datasets_and_rebuild_does_not_bring_th
     again = json.loads(run("rebuild", "a", "--json").stdout)
     assert again["written"] == 53
     assert "user-3" not in json.dumps(again)
+
+
+def test_a_dataset_can_be_named_from_inside_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    built()
+    monkeypatch.chdir("penstock-datasets/plans")
+    assert json.loads(run("forget", ".", "--user", "user-3", "--json").stdout)[0]["dataset"] == "plans"
+    os.chdir(tmp_path)  # another has taken the place of where it was
+    assert [path.name for path in Path("penstock-datasets").iterdir()] == ["plans"]
 
 
 def test_forget_says_which_models_had_learnt() -> None:

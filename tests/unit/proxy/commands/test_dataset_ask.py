@@ -57,7 +57,8 @@ def test_a_price_that_is_not_known_needs_a_yes() -> None:
     [
         (("--batch", "later"), "--batch takes off, hold, async."),
         (("--split", "all"), "--split takes train, validation, test."),
-        (("--as", "../there"), "--as takes a name"),
+        (("--as", "../there"), "--as: '../there' is no name for a dataset"),
+        (("--as", 300 * "x"), "is no name for a dataset"),
         (("--as", "plans", "--yes"), "There is a dataset plans"),
         (("--api-key", "env:NO_SUCH_KEY", "--yes"), "NO_SUCH_KEY is not set"),
         (("--api-key", "sk-123", "--yes"), "env:NAME or file:PATH"),
@@ -89,6 +90,26 @@ def test_prune_applied_is_another_dataset_and_says_what_it_saves() -> None:
     manifest = json.loads(Path("penstock-datasets/plans-pruned/manifest.json").read_text())
     assert manifest["options"]["write"]["prune"] == [SHOP.rstrip()]
     assert SHOP.rstrip()[:30] not in Path("penstock-datasets/plans-pruned/train.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--as", "short"), "--as names the dataset that --apply makes"),
+        (
+            ("--apply", "--as", "plans"),
+            "There is a dataset plans in penstock-datasets already. Choose another name with",
+        ),
+        (("--apply", "--as", 300 * "x"), "is no name for a dataset"),
+    ],
+)
+def test_what_prune_refuses(words: tuple[str, ...], said: str) -> None:
+    assert said in refused("prune", "plans", *words)
+
+
+def test_answers_that_cannot_be_kept_are_said_before_anything_is_asked() -> None:
+    Path("penstock-datasets/.plans-relabeled.relabeling.jsonl").mkdir()
+    assert "The answers cannot be kept in penstock-datasets: Is a directory" in refused(*RELABEL, "--yes")
 
 
 def test_prune_finds_nothing_to_cut_at_a_share_that_nothing_has() -> None:
