@@ -44,6 +44,8 @@ class FinetuneProvider:
         """Such as `POST /v1/fine_tuning/jobs/*/cancel`."""
         self.bodies: list[dict[str, Any]] = []
         """Of the requests for a job, also those that were refused."""
+        self.at_work = 0
+        """Requests that are not done yet, whoever still waits for them."""
         self.held = threading.Event()
         self.url = ""
         self._hold: tuple[int, When] | None = None
@@ -113,11 +115,14 @@ class FinetuneProvider:
         number, name = len(self.asked), f"{request.method} {_ID.sub('/*', request.path)}"
         self.asked.append(name)
         fault = (self.knobs.faults.get(name) or [""]).pop(0)
+        self.at_work += 1
         try:
             await request.read()  # What was received whole is done, even if whoever asked dies.
             await self._maybe_hold(number, "before")
             if fault == "cut before":
                 return _cut(request)
+            if fault == "slow":
+                await asyncio.sleep(self.knobs.late_s)
             if fault.isdigit():
                 return web.json_response(error("The test wants this.", code="wanted"), status=int(fault))
             if not self._knows(request):
@@ -128,6 +133,8 @@ class FinetuneProvider:
             return web.json_response(refused.body, status=refused.status)
         except ConnectionError:  # the peer is gone, and what it was sending with it
             return web.Response()
+        finally:
+            self.at_work -= 1
         if fault == "cut after":
             return _cut(request)
         if fault == "500 after":

@@ -38,7 +38,10 @@ def once(
                 _forgotten(thing, save)
             raise
         except Lost as lost:
-            if not lost.maybe_done:
+            if lost.maybe_done:  # It may have been at work up to now, so lists lag behind from now on.
+                thing.asked = provider.clock()
+                save()
+            else:
                 _forgotten(thing, save)
             provider.note(f"{lost} It is looked at whether it was done.")
             provider.sleep(max(provider.pace.poll_s, min(lost.retry_after_s, provider.pace.poll_max_s)))
@@ -58,11 +61,13 @@ def once(
 
 def _looked_for(thing: Asked, provider: Provider, find: Callable[[], str | None]) -> str | None:
     """Until it is there, or surely is not: a request may still be at work, and lists may lag behind."""
+    # Of a clock that was set back the time of asking lies ahead.
+    until = min(thing.asked, provider.clock()) + provider.pace.settle_s
     while (found := find()) is None:
-        since_s = provider.clock() - thing.asked
-        if not 0 <= since_s < provider.pace.settle_s:
+        left_s = until - provider.clock()
+        if left_s <= 0:
             return None
-        provider.sleep(min(provider.pace.poll_s, provider.pace.settle_s - since_s))
+        provider.sleep(min(provider.pace.poll_s, left_s))
     return found
 
 

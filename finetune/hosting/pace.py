@@ -21,7 +21,8 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     patience_s: float = 900.0
     """For which everything later is."""
     settle_s: float = 20.0
-    """After a request whose answer was lost, until what it made is surely in the provider's lists."""
+    """Since an answer was lost, or since it was asked for by a process that died, until what it made is surely in the
+    provider's lists."""
     watch_max_s: float = 14 * 86_400.0
     """Of one job."""
 

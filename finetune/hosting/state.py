@@ -28,7 +28,7 @@ class Asked(msgspec.Struct, kw_only=True):
     id: str = ""
     """The provider's; "" means not known yet."""
     asked: float = 0.0
-    """When it was asked for, in Unix seconds, and no answer is known; 0: it was not."""
+    """When it was asked for or the answer was lost, in Unix seconds, and no answer is known; 0: it was not."""
 
 
 class Upload(Asked, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,30 @@ def test_no_fault_makes_anything_twice(
     assert train(tmp_path, provider.base_url, pace).file.state == "finished"
     assert (len(provider.made()), len(provider.jobs)) == (2, 1)
     assert not provider.knobs.faults[request_name]
+
+
+@pytest.mark.parametrize("request_name", [FILES, JOBS])
+@pytest.mark.parametrize("back_s", [0.0, 3600.0])
+def test_what_is_done_after_the_answer_was_given_up_is_waited_for(
+    provider: FinetuneProvider, tmp_path: Path, request_name: str, back_s: float
+) -> None:
+    """Also when the wait for the answer was longer than lists take, and the clock is set back meanwhile."""
+    provider.knobs.faults = {request_name: ["slow"]}
+    provider.knobs.late_s, provider.knobs.steps = 0.9, 2
+    pace = msgspec.structs.replace(PACE, timeout_s=0.6, settle_s=0.55)
+    given_up: list[str] = []
+    there = Provider(
+        provider.base_url, "sk-a", pace, note=given_up.append, clock=lambda: time.time() - (back_s if given_up else 0.0)
+    )
+    plan = hosted.plan(options(tmp_path), there, Silent(), count=len, rate=None, today=TODAY)
+    run = hosted.begin(plan, tmp_path / "runs", there, api_key="", at=NOW)
+    assert hosted.go_on(run, there, Silent()).file.state == "finished"
+    there.close()
+    assert len(given_up) == 1
+    deadline = time.monotonic() + 30
+    while provider.at_work and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert (len(provider.made()), len(provider.jobs)) == (2, 1)
 
 
 def test_the_same_file_of_another_run_is_left_to_it(provider: FinetuneProvider, tmp_path: Path) -> None:
