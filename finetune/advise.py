@@ -121,7 +121,7 @@ def advise(options: AdviseOptions, means: Means) -> Advice:
         has_gpu=means.here is not None and not means.here.measured,
     )
     found = ways(facts)
-    file = _write(chosen, options)
+    file, not_written = _write(chosen, options)
     return Advice(
         dataset={"name": dataset.name, "folder": str(options.folder.absolute()), "sha256": dataset.sha256},
         aim=aim,
@@ -130,11 +130,12 @@ def advise(options: AdviseOptions, means: Means) -> Advice:
         model=model,
         costs=priced,
         ways=found,
-        doubts=doubts(measures) + ([why_none] if why_none else []),
+        doubts=doubts(measures) + [why for why in (why_none, not_written) if why],
         few_shot=chosen,
         few_shot_file=file,
+        # A prompt that cannot be made is not asked for again.
         next=[facts.evaluate]
-        if advised and file
+        if advised and (file or chosen is None)
         else list(dict.fromkeys([way.command for way in found if way.verdict in ("do", "then")])),
     )
 
@@ -161,12 +162,18 @@ def _chosen(
         return None, str(error)
 
 
-def _write(chosen: FewShot | None, options: AdviseOptions) -> str:
+def _write(chosen: FewShot | None, options: AdviseOptions) -> tuple[str, str]:
+    """Where; or why it was not written, where nobody asked for it."""
     path = options.few_shot or options.few_shot_when_advised
     if chosen is None or path is None or (options.few_shot is None and path.exists()):
-        return ""
-    prompts.write(chosen, path)
-    return str(path)
+        return "", ""
+    try:
+        prompts.write(chosen, path)
+    except FinetuneError as error:
+        if options.few_shot is not None:
+            raise
+        return "", f"{error} Say where the prompt goes: --few-shot FILE"
+    return str(path), ""
 
 
 def _model(dataset: Dataset) -> str:

@@ -26,7 +26,7 @@ def _repeats(measures: Measures) -> Iterator[str]:
     if found.exact + found.near > DUPLICATES_MAX * sampled:
         yield (
             f"{found.exact:,} exact and {found.near:,} near duplicates in {sampled:,} examples: they are learnt as "
-            "often as they are there. penstock dataset rebuild leaves them out unless --keep-duplicates was said."
+            "often as they are there. penstock dataset build leaves them out without --keep-duplicates and --no-near."
         )
     diversity = measures.diversity
     if diversity.share < DIVERSITY_MIN and measures.labels is None:
@@ -40,14 +40,14 @@ def _splits(measures: Measures) -> Iterator[str]:
     if measures.duplicates.held_out:
         yield (
             f"{measures.duplicates.held_out:,} examples of train ask what validation or test asks too: an evaluation "
-            "would flatter. Build it with penstock dataset, which deals them to one split."
+            "would flatter. A lower --near of penstock dataset build leaves more of them out of train."
         )
     if not measures.examples["validation"]:
         yield "There is no validation split: nothing tells when training begins to learn by heart."
     if measures.examples["test"] < TEST_MIN:
         yield (
             f"The test split has {measures.examples['test']:,} examples: with fewer than {TEST_MIN} only large "
-            "differences show. Deal it more: penstock dataset build --test 0.2"
+            "differences show. Give it more: penstock dataset build --test 0.2"
         )
 
 
@@ -58,7 +58,7 @@ def _classes(measures: Measures) -> Iterator[str]:
     if labels.smallest < OF_A_CLASS_MIN:
         yield (
             f"The rarest of {labels.count:,} classes, {labels.smallest_name!r}, has {labels.smallest:,} examples; "
-            f"{OF_A_CLASS_MIN} are little."
+            f"have at least {OF_A_CLASS_MIN}."
         )
     if labels.balance < BALANCE_MIN:
         yield (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -156,11 +157,13 @@ def nearest(
 
 def write(few_shot: FewShot, path: Path) -> None:
     """As `{"messages": [...]}`, whole or not at all. Raises `FinetuneError`."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.parent / f".{path.name}.{os.getpid()}"
     try:
         aside.write_bytes(msgspec.json.format(msgspec.json.encode({"messages": few_shot.messages}), indent=2) + b"\n")
         aside.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise FinetuneError(f"{path} cannot be written: {error.strerror}.") from error
 
 

@@ -70,6 +70,8 @@ def read(dataset: Dataset, rows_max: int = ROWS_MAX) -> Rows:
     examples: dict[str, int] = {}
     preferences: dict[str, int] = {}
     for split in SPLITS:
+        dataset.verify(dataset.path(split))
+        dataset.verify(dataset.path(split, preferences=True))
         preferences[split] = sum(1 for _ in dataset.preferences(split))
         if split != "train":
             digests = [digest(row.asked) for row in _rows(dataset, split)]
@@ -77,7 +79,6 @@ def read(dataset: Dataset, rows_max: int = ROWS_MAX) -> Rows:
             held_out.update(digests)
     if not dataset.path("train").is_file():
         raise FinetuneError(_nothing(dataset, preferences))
-    dataset.verify(dataset.path("train"))
     sample, count = sampled(_rows(dataset, "train"), rows_max)
     if not count:
         raise FinetuneError(_nothing(dataset, preferences))

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import msgspec
 
 from ..hosting.eligibility import NEW_JOBS_UNTIL
-from .costs import Costs, Hours
+from .costs import EPOCHS, Costs, Hours
 from .matrix import FEW_SHOT_BELOW, LORA_ABOVE, NEW_FACTS_MIN, PAIRS_MIN, Aim, Name, pairs_come_after, recommended
 from .measures import Measures
 
@@ -23,6 +23,9 @@ SMALL_BASE: Final = "Qwen/Qwen3-0.6B"
 PROVIDER: Final = "--base-url https://api.tokenfactory.nebius.com/v1/ --api-key env:NEBIUS_API_KEY"
 TRAINED_THERE: Final = "meta-llama/Meta-Llama-3.1-8B-Instruct"
 """A provider with OpenAI's own endpoints of fine-tuning, and a model that it trains."""
+
+
+_FEW: Final = "{:,} distinct examples are few: expect the model to repeat them."
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,8 +61,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def evaluate(self) -> str:
+        """On the best split to do so that there is."""
         model = shlex.quote(self.model) if self.model else "MODEL"
-        return f"penstock evaluate {self.named} --split test --models {model}"
+        split = next((split for split in ("test", "validation") if self.measures.examples[split]), "train")
+        return f"penstock evaluate {self.named} --split {split} --models {model}"
 
 
 def ways(facts: Facts) -> list[Way]:
@@ -110,8 +115,8 @@ def _few_shot(facts: Facts) -> Way:
             if few
             else "Nothing is trained, and it works with any model today."
         ],
-        against=[f"About {adds:,} tokens more in each call, which grow with the traffic."]
-        + ([] if few else [f"It shows a handful of {measures.distinct:,} examples."]),
+        against=[f"About {adds:,} tokens more in each call, paid for each time."]
+        + ([] if few else [f"The model sees a handful of the {measures.distinct:,} distinct examples."]),
         usd=0.0,
         price="nothing; each call costs more",
         time="now",
@@ -121,28 +126,32 @@ def _few_shot(facts: Facts) -> Way:
 
 def _hosted(facts: Facts) -> Way:
     measures, cheapest = facts.measures, min(facts.costs.hosted, key=lambda one: one.usd)
-    against = [
-        f"OpenAI begins no training any more since {NEW_JOBS_UNTIL}."
+    closing = (
+        f"takes no new jobs any more since {NEW_JOBS_UNTIL}"
         if facts.today >= NEW_JOBS_UNTIL
-        else f"OpenAI begins no training from {NEW_JOBS_UNTIL} on, and none for newcomers: take another provider.",
-        "The examples leave the house.",
+        else f"takes no new jobs from {NEW_JOBS_UNTIL} on, and none of new organizations already now"
+    )
+    against = [
+        f"OpenAI {closing}: the command names another provider with the same API, whose price is its own.",
+        "The examples are uploaded to the provider.",
     ]
-    enough = measures.distinct >= HOSTED_MIN
+    enough, few = measures.distinct >= HOSTED_MIN, measures.distinct < FEW_SHOT_BELOW
     if not enough:
         against.insert(0, f"Providers ask for {HOSTED_MIN} examples; {measures.distinct:,} are distinct.")
-    elif measures.distinct < FEW_SHOT_BELOW:
-        against.insert(0, f"{measures.distinct:,} distinct examples are few: expect it to repeat them.")
+    elif few:
+        against.insert(0, _FEW.format(measures.distinct))
+    said = (
+        f"{EPOCHS} epochs of {measures.tokens.train:,} tokens cost about {_usd(cheapest.usd)}, and there is no machine "
+    )
+    said += "to set up."
     return Way(
         name="hosted",
         title="Hosted fine-tuning",
         verdict="could" if enough else "not",
-        why=[
-            f"{measures.distinct:,} distinct examples are enough to tune on, and {measures.tokens.train:,} tokens cost "
-            f"about {_usd(cheapest.usd)} at a provider: no machine to set up."
-        ],
+        why=[*([] if few else [f"{measures.distinct:,} distinct examples are enough to tune on."]), said],
         against=against,
         usd=cheapest.usd,
-        price=f"{_usd(cheapest.usd)} ({cheapest.provider}, {cheapest.as_of})",
+        price=f"{_usd(cheapest.usd)} (list price of {cheapest.provider}, {cheapest.as_of})",
         time="minutes to hours, in a queue",
         command=f"penstock finetune openai {facts.named} --model {TRAINED_THERE} {PROVIDER}",
     )
@@ -153,9 +162,9 @@ def _lora(facts: Facts) -> Way:
     shown = _shown_hours(facts)
     against = []
     if not facts.has_gpu:
-        against.append("No GPU that is known is in this machine: train a small model here, or a larger one elsewhere.")
+        against.append("No GPU of known speed is in this machine: train a small model here, or a larger one elsewhere.")
     if measures.distinct < FEW_SHOT_BELOW:
-        against.append(f"{measures.distinct:,} distinct examples are few: expect it to repeat them.")
+        against.append(_FEW.format(measures.distinct))
     why = (
         f"{measures.distinct:,} distinct examples, {measures.tokens.train:,} tokens: more than {LORA_ABOVE:,} are "
         "worth a model of one's own, which can be trained again whenever they grow."
@@ -169,7 +178,7 @@ def _lora(facts: Facts) -> Way:
         why=[why],
         against=[*against, "The model has to be served."],
         usd=None,
-        price="the device's hours",
+        price="the machine's hours",
         time="; ".join(_said(one) for one in shown),
         command=f"penstock finetune lora {facts.named} --base {_base(facts)}"
         + _quantised(shown)
@@ -215,7 +224,7 @@ def _dpo(facts: Facts) -> Way:
     there = f"penstock finetune openai {facts.named} --model THE-TUNED-MODEL {PROVIDER} --dpo"
     against = []
     if pairs < PAIRS_MIN:
-        against.append(f"{pairs:,} preference pairs; {PAIRS_MIN} are little.")
+        against.append(f"{pairs:,} preference pairs to train on; take at least {PAIRS_MIN}.")
     if measures.distinct < FEW_SHOT_BELOW:
         against.append(f"{measures.distinct:,} distinct examples are too few to train on before it.")
     return Way(
@@ -228,8 +237,8 @@ def _dpo(facts: Facts) -> Way:
         else ["Pairs of a better and a worse answer refine a model that was trained before."],
         against=against,
         usd=None,
-        price="as training",
-        time="twice the hours a token",
+        price="per token more than training",
+        time="per token about twice training",
         command=there if recommended(measures.distinct, facts.aim) == "hosted" else here,
     )  # fmt: skip
 
@@ -256,8 +265,8 @@ def _quantised(shown: list[Hours]) -> str:
 
 
 def _said(one: Hours) -> str:
-    where = "here, by its measured speed" if one.measured else f"on {one.device}"
-    return f"{one.parameters}: {_hours(one.hours)} {where}" + (" (QLoRA)" if one.method == "qlora" else "")
+    where = "here (measured speed)" if one.measured else f"on {one.device}"
+    return f"{one.parameters} model: {_hours(one.hours)} {where}" + (" by QLoRA" if one.method == "qlora" else "")
 
 
 def _hours(hours: float) -> str:

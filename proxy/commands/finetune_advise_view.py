@@ -46,15 +46,15 @@ def _print_head(console: Console, advice: Advice) -> None:
     console.print(
         Text.assemble(
             (printable(advice.dataset["name"]), "bold"),
-            f"  {examples['train']:,} examples to train on, {advice.measures.distinct:,} of them distinct, "
-            f"{examples['validation']:,} to validate, {examples['test']:,} to test, "
+            f"  {examples['train']:,} examples to train on, {advice.measures.distinct:,} of them distinct; "
+            f"{examples['validation']:,} to validate, {examples['test']:,} to test; "
             f"{sum(advice.measures.preferences.values()):,} preference pairs",
         )
     )
     console.print()
     first = advice.ways[0]
-    aim = f"for {advice.aim}, {'as said' if advice.aim_stated else 'which is what the answers look like'}"
-    console.print(Text.assemble((first.title, "bold green"), f"  {aim}"))
+    seen = "" if advice.aim_stated else ", by what the answers look like; --aim says another"
+    console.print(Text.assemble("Advice: ", (first.title, "bold green"), f"  (aim: {advice.aim}{seen})"))
     reasons = _table(heads=False)
     for sign, colour, texts in (("+", "green", first.why), ("-", "red", first.against)):
         for text in texts:
@@ -80,16 +80,20 @@ def _measured(measures: Measures) -> Iterator[tuple[str, str]]:
     example, answer, turns = tokens.example, tokens.answer, measures.turns
     yield (
         "tokens",
-        f"about {tokens.train:,} an epoch; an example {example.p50:,} (half have at most), {example.p90:,} (90 %), "
-        f"{example.max:,} (all)",
+        f"about {tokens.train:,} an epoch; an example has {example.p50:,} (median), {example.p90:,} (90th percentile), "
+        f"{example.max:,} (longest)",
     )
     cut = f"; {static.pruned:,} were pruned" if static.pruned else ""
     yield (
         "prompt",
-        f"{tokens.prompt.mean:,.0f} tokens, of which {static.tokens:,.0f} ({static.share:.0%}) are static{cut}; "
-        f"{turns.mean:.1f} turns, at most {turns.max:,}",
+        f"{tokens.prompt.mean:,.0f} tokens on average, {static.tokens:,.0f} of them ({static.share:.0%}) static: lines "
+        f"that many examples begin with{cut}; {turns.mean:.1f} turns of the user, at most {turns.max:,}",
     )
-    yield "answer", f"{answer.p10:,} to {answer.p90:,} tokens (10 to 90 %), half {answer.p50:,}, longest {answer.max:,}"
+    yield (
+        "answer",
+        f"{answer.p50:,} tokens (median), {answer.p10:,} to {answer.p90:,} (10th to 90th percentile), {answer.max:,} "
+        "(longest)",
+    )
     yield (
         "form",
         f"{measures.json_share:.0%} JSON, {measures.tool_share:.0%} calls of tools",
@@ -97,17 +101,19 @@ def _measured(measures: Measures) -> Iterator[tuple[str, str]]:
     repeated = measures.duplicates
     yield (
         "duplicates",
-        f"{repeated.exact:,} exact, {repeated.near:,} near; {repeated.held_out:,} are in validation or test too",
+        f"{repeated.exact:,} exact, {repeated.near:,} near; {repeated.held_out:,} questions are in validation or test "
+        "too",
     )
     diversity = measures.diversity
     yield (
         "diversity",
-        f"{diversity.of:,} compared are worth {diversity.effective:,.0f} different ones ({diversity.share:.0%})",
+        f"{diversity.of:,} compared differ as much as {diversity.effective:,.0f} without a word in common "
+        f"({diversity.share:.0%})",
     )
     yield (
         "new facts",
-        f"{new.share:.0%} of telling words; {new.numbers:.1f} numbers, {new.names:.1f} names, {new.words:.1f} other "
-        "words an answer",
+        f"{new.share:.0%} of the telling words of answers are in no prompt and no other answer: {new.numbers:.1f} "
+        f"numbers, {new.names:.1f} names, {new.words:.1f} other words an answer",
     )
     if (labels := measures.labels) is not None:
         yield (
@@ -119,7 +125,7 @@ def _measured(measures: Measures) -> Iterator[tuple[str, str]]:
 
 def _print_ways(console: Console, ways: list[Way]) -> None:
     shown = _table()
-    for name in ("", "way", "price of it", "time"):
+    for name in ("", "way", "price of making it", "time"):
         shown.add_column(name)
     for way in ways:
         shown.add_row(Text(_VERDICTS[way.verdict], _COLOURS[way.verdict]), way.title, way.price, way.time)
@@ -134,9 +140,9 @@ def _print_ways(console: Console, ways: list[Way]) -> None:
 
 def _print_calls(console: Console, costs: Costs) -> None:
     shown = _table()
-    shown.add_column("1,000 calls")
+    shown.add_column("a call")
     shown.add_column("model")
-    for name in ("tokens in", "out", "USD"):
+    for name in ("tokens in", "out", "USD / 1,000 calls"):
         shown.add_column(name, justify="right", no_wrap=True)
     shown.add_column("price of")
     for calls in costs.calls:
@@ -149,6 +155,9 @@ def _print_calls(console: Console, costs: Costs) -> None:
             Text(calls.as_of if calls.usd is not None else "", "dim"),
         )
     console.print(shown)
+    if costs.calls[0].model and costs.calls[0].usd is None:
+        model = printable(costs.calls[0].model)
+        console.print(Text(f"What {model} costs is not known: say it in [prices] of penstock.toml.", "dim"))
     if costs.pays_after is not None:
         console.print(
             f"The cheapest training is paid for after {costs.pays_after:,} calls of the tuned model, if it is as good."

@@ -57,11 +57,16 @@ def shape(dice: random.Random) -> Talk:
 
 
 def made(
-    kind: Callable[[random.Random], Talk], count: int, name: str = "support-v1", root: Path = ROOT, **options: Any
+    kind: Callable[[random.Random], Talk],
+    count: int,
+    name: str = "support-v1",
+    root: Path = ROOT,
+    model: str = "gpt-5",
+    **options: Any,
 ) -> Path:
     dice = random.Random(name)
     talks = [kind(dice) for _ in range(count + 70)]
-    models = {"gpt-5": count, "(others)": 9 * count}
+    models = {model: count, "(others)": 9 * count}
     return write(root / name, talks[70:], talks[:10], talks[10:70], models=models, **options)
 
 
@@ -113,11 +118,14 @@ def test_the_screen_says_what_json_does() -> None:
         *found["doubts"],
         *found["next"],
         f"{found['measures']['tokens']['train']:,} an epoch",
-        f"{found['measures']['static']['tokens']:,.0f} (",
+        f"{found['measures']['static']['tokens']:,.0f} of them (",
     ):
         assert said in shown
     assert [way["verdict"] for way in found["ways"][:2]] == ["do", "then"]
     assert len(found["next"]) == 2
+    assert "is not known" not in shown
+    made(pirate, 150, name="other", model="model-x")
+    assert "What model-x costs is not known: say it in [prices] of penstock.toml." in run("other").stdout
 
 
 def test_when_it_is_the_advice_a_prompt_is_written_but_never_over_another_file() -> None:

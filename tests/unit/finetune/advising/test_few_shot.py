@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -142,5 +143,7 @@ def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     few_shot.write(found, path)
     assert json.loads(path.read_text()) == {"messages": found.messages}
     assert [one.name for one in tmp_path.iterdir() if one.name.startswith(".")] == []
-    with pytest.raises(FinetuneError, match="cannot be written"):
-        few_shot.write(found, tmp_path / "nowhere" / "prompt.json")
+    for nowhere in (tmp_path / "nowhere" / "prompt.json", tmp_path, Path()):
+        with pytest.raises(FinetuneError, match="cannot be written"):
+            few_shot.write(found, nowhere)
+    assert [*tmp_path.parent.glob(f".*.{os.getpid()}"), *Path().glob(f".*.{os.getpid()}")] == []

@@ -123,6 +123,19 @@ def test_providers_ask_for_ten_examples() -> None:
     assert found(of(10))["hosted"].verdict == "could"
 
 
+@pytest.mark.parametrize(("distinct", "enough"), [(9, False), (99, False), (100, True)])
+def test_few_examples_are_not_said_to_be_enough(distinct: int, enough: bool) -> None:
+    hosted = found(of(distinct))["hosted"]
+    assert any("are enough to tune on" in text for text in hosted.why) is enough
+    assert any("distinct" in text for text in hosted.against) is not enough
+
+
+@pytest.mark.parametrize(("test", "validation", "split"), [(1, 1, "test"), (0, 1, "validation"), (0, 0, "train")])
+def test_what_is_evaluated_on_is_there(test: int, validation: int, split: str) -> None:
+    examples = {"train": 40, "validation": validation, "test": test}
+    assert f"--split {split} " in found(of(40, examples=examples), "knowledge")["retrieval"].command
+
+
 def test_a_large_model_is_for_a_gpu() -> None:
     assert "--base Qwen/Qwen3-8B" in found(of(5000), here=GPU)["lora"].command
     small = msgspec.structs.replace(GPU, memory=16e9)
