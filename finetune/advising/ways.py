@@ -129,7 +129,7 @@ def _hosted(facts: Facts) -> Way:
     closing = (
         f"takes no new jobs any more since {NEW_JOBS_UNTIL}"
         if facts.today >= NEW_JOBS_UNTIL
-        else f"takes no new jobs from {NEW_JOBS_UNTIL} on, and none of new organizations already now"
+        else f"takes no new jobs from {NEW_JOBS_UNTIL} on, and already none of new organizations"
     )
     against = [
         f"OpenAI {closing}: the command names another provider with the same API, whose price is its own.",

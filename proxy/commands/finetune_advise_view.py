@@ -107,7 +107,7 @@ def _measured(measures: Measures) -> Iterator[tuple[str, str]]:
     diversity = measures.diversity
     yield (
         "diversity",
-        f"{diversity.of:,} compared differ as much as {diversity.effective:,.0f} without a word in common "
+        f"{diversity.of:,} compared are as different as {diversity.effective:,.0f} that share no word "
         f"({diversity.share:.0%})",
     )
     yield (
