@@ -24,7 +24,7 @@ from .dataset import TRAINED, Dataset
 from .errors import FinetuneError
 from .hosting import asking, eligibility, results
 from .hosting.checking import EXAMPLE_TOKENS_MAX, EXAMPLES_MIN, Checked, Count, check
-from .hosting.following import OVER, follow, look
+from .hosting.following import NO_MODEL, OVER, follow, look
 from .hosting.once import once
 from .hosting.options import HostedOptions, create, existing, unchanged
 from .hosting.pace import Shown
@@ -90,22 +90,31 @@ def begin(wanted: Plan, runs: Path, provider: Provider, *, api_key: str, at: dat
 
 
 def go_on(
-    run: Run, provider: Provider, shown: Shown, *, again: bool = False, detach: bool = False, delete: bool = False
+    run: Run,
+    provider: Provider,
+    shown: Shown,
+    *,
+    api_key: str = "",
+    again: bool = False,
+    detach: bool = False,
+    delete: bool = False,
 ) -> Run:
     """Do what is not done, to the end, and return the run as it then is.
 
-    `again`: make another job after one that failed or was cancelled. `detach`: leave when there is a job. `delete`:
-    remove the uploaded files when the model is there. Raises `FinetuneError`, and the run can be gone on with.
+    `api_key`: the place that the key comes from, where it is another one than before. `again`: make another job after
+    one that failed or was cancelled. `detach`: leave when there is a job. `delete`: remove the uploaded files when the
+    model is there. Raises `FinetuneError`, and the run can be gone on with.
     """
     with run.held():
         run.file, state = Run.open(run.folder).file, State.open(run.folder)
         hosted = state.hosted
-        hosted.base_url, hosted.delete_files = provider.base_url, hosted.delete_files or delete
+        hosted.base_url, hosted.api_key = provider.base_url, api_key or hosted.api_key
+        hosted.delete_files = hosted.delete_files or delete
         if run.file.state != "finished":
             run.file.state = "running"
             run.save()
         with _told(run, state):
-            if again and hosted.job.status in ("failed", "cancelled"):
+            if again and hosted.job.status in NO_MODEL:
                 hosted.ended_jobs.append(hosted.job.id)
                 hosted.job = Job(attempt=hosted.job.attempt + 1)
                 run.log.unlink(missing_ok=True)
@@ -117,10 +126,15 @@ def go_on(
     return run
 
 
-def watch(run: Run, provider: Provider, shown: Shown) -> Run:
+def ended_without_model(run: Run) -> bool:
+    """Whether `again` makes another job, which costs as the first one did."""
+    return State.open(run.folder).hosted.job.status in NO_MODEL
+
+
+def watch(run: Run, provider: Provider, shown: Shown, *, api_key: str = "") -> Run:
     """Follow a job that there is. Raises `FinetuneError`: there is none, or as `go_on` does."""
     job_of(run)
-    return go_on(run, provider, shown)
+    return go_on(run, provider, shown, api_key=api_key)
 
 
 def job_of(run: Run) -> Job:
@@ -138,6 +152,8 @@ def delete_files(run: Run, provider: Provider) -> int:
         job = state.hosted.job
         if job.id and job.status not in OVER and provider.job(job.id).status not in OVER:
             raise FinetuneError(f"{job.id} is not over and needs its files. First: penstock finetune cancel {run.name}")
+        if job.asked and not job.id:
+            raise FinetuneError("There may be a job that needs them. Go on with the command that began the run.")
         return _delete(state, provider)
 
 
@@ -156,7 +172,7 @@ def refresh(run: Run, provider: Provider, shown: Shown) -> State:
         if job.id and job.status not in OVER:
             look(state, results.Log(run.log), provider, shown)
             run.file = Run.open(run.folder).file
-            if job.status in ("failed", "cancelled"):
+            if job.status in NO_MODEL:
                 _note_end(run, job)
                 run.save()
         return state
@@ -164,8 +180,9 @@ def refresh(run: Run, provider: Provider, shown: Shown) -> State:
 
 def _upload(state: State, role: Role, provider: Provider, shown: Shown) -> None:
     upload = state.hosted.files[role]
-    if upload.id:
+    if upload.id and not upload.deleted:
         return
+    upload.id, upload.deleted = "", False
     unchanged(upload)
     shown.say(f"Sending the {role} file, {upload.bytes:,} bytes.")
     once(
@@ -196,9 +213,9 @@ def _create(run: Run, state: State, provider: Provider, shown: Shown) -> None:
 def _to_the_end(run: Run, state: State, provider: Provider, shown: Shown) -> None:
     hosted, job = state.hosted, state.hosted.job
     log = results.Log(run.log)
-    if not job.results_read and job.status not in ("failed", "cancelled"):
+    if not job.results_read and job.status not in NO_MODEL:
         follow(state, log, provider, shown)
-    if job.status in ("failed", "cancelled"):
+    if job.status in NO_MODEL:
         _ended(run, state)
     if not job.fine_tuned_model:
         raise FinetuneError(f"{job.id} succeeded, but the provider does not say what the model is called. Look again.")
@@ -273,6 +290,8 @@ def _draw(run: Run, shown: Shown) -> None:
 def _delete(state: State, provider: Provider) -> int:
     count = 0
     for upload in state.hosted.files.values():
+        if upload.asked and not upload.id and (found := provider.find_file(upload.name, upload.bytes)):
+            upload.id, upload.asked = found, 0.0
         if upload.id and not upload.deleted:
             provider.delete(upload.id)
             upload.deleted = True

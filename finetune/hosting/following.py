@@ -14,6 +14,7 @@ from .replies import one_line
 from .state import Hosted, State
 
 OVER: Final = frozenset({"succeeded", "failed", "cancelled"})
+NO_MODEL: Final = frozenset({"failed", "cancelled"})
 _SLOWER: Final = 1.3
 _YEAR_10000: Final = 253_402_300_800.0
 

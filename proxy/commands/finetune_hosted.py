@@ -105,7 +105,7 @@ def openai(
         )
         found = None if dry_run else hosted.existing(options, runs)
         with asked_at(found, base_url, api_key) as provider:
-            if found is None or (again and found.file.state in ("failed", "cancelled")):
+            if found is None or (again and hosted.ended_without_model(found)):
                 with shown_on_stderr() as shown:
                     rate = rate_of(model, provider.host, price)
                     count = counter_of(config, data_dir, model)
@@ -117,7 +117,7 @@ def openai(
                 _agree(wanted, max_usd=max_usd, force=force, yes=yes)
                 found = found or hosted.begin(wanted, runs, provider, api_key=api_key, at=now)
             with _kept(found), shown_on_stderr(provider) as shown:
-                hosted.go_on(found, provider, shown, again=again, detach=detach, delete=delete_files)
+                hosted.go_on(found, provider, shown, api_key=api_key, again=again, detach=detach, delete=delete_files)
     _print_run(found, as_json=as_json)
 
 
@@ -136,7 +136,7 @@ def watch(
 
         run = _run(name, runs)
         with asked_at(run, base_url, api_key) as provider, _kept(run), shown_on_stderr(provider) as shown:
-            hosted.watch(run, provider, shown)
+            hosted.watch(run, provider, shown, api_key=api_key)
     _print_run(run, as_json=as_json)
 
 

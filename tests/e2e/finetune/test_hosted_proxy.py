@@ -6,18 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from typer.testing import CliRunner
 
-from proxy.commands.failure import CommandFailed
-from proxy.commands.finetune_app import app
+from tests.e2e.finetune.hosted_commands import KEY, command, document
 from tests.e2e.finetune.hosted_run import write_dataset
 from tests.e2e.serve import Penstock, penstock, until
 from tests.finetune_provider import FinetuneProvider
-
-KEY = "sk-callers-own"
 
 
 @pytest.fixture
@@ -34,33 +29,11 @@ def proxy(provider: FinetuneProvider, tmp_path: Path) -> Iterator[Penstock]:
         yield running
 
 
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the commands run."""
     monkeypatch.chdir(tmp_path)
     return write_dataset(tmp_path / "penstock-datasets" / "support")
-
-
-def command(base_url: str, *words: str) -> Done:
-    """`penstock finetune ...`, in this process: a start of Python each would take longer than all that it does."""
-    environ = {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": KEY, "NO_COLOR": "1"}
-    done = CliRunner().invoke(app, [*words], env=environ)
-    if isinstance(done.exception, CommandFailed):
-        return Done(1, done.stdout, f"penstock: {done.exception}\n")
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    return Done(done.exit_code, done.stdout, done.stderr)
-
-
-def document(done: Done) -> Any:
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_everything_goes_through_penstock_and_is_recorded(

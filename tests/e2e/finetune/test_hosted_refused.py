@@ -10,7 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from finetune import hosted
 from finetune.errors import FinetuneError
+from finetune.hosting.provider import Provider
 from finetune.hosting.state import State
 from finetune.run import Run, runs
 from tests.e2e.finetune.hosted_run import FILES, JOBS, PACE, RUN, fails, train, write_dataset
@@ -91,6 +93,41 @@ def test_a_failed_job_and_another_one(provider: FinetuneProvider, tmp_path: Path
     assert (len(provider.made()), len(provider.jobs)) == (2, 2)
     assert State.open(run.folder).hosted.job.attempt == 2
     assert [line["step"] for line in map(json.loads, run.log.read_text().splitlines())] == [1, 2]
+
+
+def test_another_job_after_its_files_were_deleted(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.fail_with = "No."
+    fails(tmp_path, provider)
+    there = Provider(provider.base_url, "sk-a", PACE)
+    assert hosted.delete_files(Run.open(tmp_path / "runs" / RUN), there) == 2
+    there.close()
+    provider.knobs.fail_with = ""
+    run = train(tmp_path, provider.base_url, again=True)
+    assert run.file.state == "finished"
+    assert {file.id for file in provider.made()} == {one.id for one in State.open(run.folder).hosted.files.values()}
+
+
+def test_files_whose_answer_was_lost_are_deleted_too(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.faults = {FILES: ["cut after"], "GET /v1/files": ["403", "403"]}
+    assert "refuses (403)" in fails(tmp_path, provider)
+    assert len(provider.made()) == 1
+    there = Provider(provider.base_url, "sk-a", PACE)
+    provider.knobs.faults = {}
+    assert hosted.delete_files(Run.open(tmp_path / "runs" / RUN), there) == 1
+    assert provider.made() == []
+    assert train(tmp_path, provider.base_url).file.state == "finished"
+    there.close()
+
+
+def test_files_are_not_deleted_while_a_job_may_need_them(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.faults = {JOBS: ["cut after"], "GET /v1/fine_tuning/jobs": ["403"]}
+    assert "refuses (403)" in fails(tmp_path, provider)
+    there = Provider(provider.base_url, "sk-a", PACE)
+    with pytest.raises(FinetuneError, match="There may be a job"):
+        hosted.delete_files(Run.open(tmp_path / "runs" / RUN), there)
+    there.close()
+    assert train(tmp_path, provider.base_url).file.state == "finished"
+    assert (len(provider.made()), len(provider.jobs)) == (2, 1)
 
 
 def test_another_job_is_not_taken_for_the_one_before(provider: FinetuneProvider, tmp_path: Path) -> None:
