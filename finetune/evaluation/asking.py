@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -15,8 +17,9 @@ from ..errors import FinetuneError
 from .examples import Example
 
 TIMEOUT_S: Final = 600.0
+"""Of one try; of all of them twice that."""
 _TRIES: Final = 8
-_NOT_THE_QUESTIONS_FAULT: Final = frozenset({401, 403, 404, 405, 408, 409, 429})
+_NOT_THE_QUESTIONS_FAULT: Final = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 429})
 _INSTEAD: Final[Mapping[str, str]] = {
     "temperature": "",
     "seed": "",
@@ -71,18 +74,32 @@ def question(model: str, example: Example, sampling: Sampling) -> dict[str, Any]
     return body
 
 
+def check_address(url: str) -> None:
+    """Raises `FinetuneError` when nobody can be asked at `url`."""
+    try:
+        parts = urlsplit(url)
+        fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+    except ValueError:
+        fit = False
+    if not fit or " " in url:
+        raise FinetuneError(f"{url!r} is no address of an API. Such as http://127.0.0.1:4100/v1: --url")
+
+
 class Asker:
     """Asks one server. An async context manager; may be used by many tasks at once."""
 
-    def __init__(self, url: str, api_key: str, *, tags: Mapping[str, str]) -> None:
-        """`tags` tell these calls apart in the records."""
+    def __init__(self, url: str, api_key: str, *, tags: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> None:
+        """`tags` tell these calls apart in the records. Raises `FinetuneError`: the key cannot be one."""
+        if not api_key.isascii() or not api_key.isprintable():
+            raise FinetuneError("The key holds characters that cannot be sent in a header.")
         self.url = url
+        self._patience_s = 2 * timeout_s
         self._without: defaultdict[str, set[str]] = defaultdict(set)
         said = ",".join(f"{_plain(name)}={_plain(value)}" for name, value in tags.items())
         # A reply out of a cache, or one that waited for a batch, says nothing of how fast the model is.
         headers = {"x-penstock-cache": "off", "x-penstock-batch": "off", "x-penstock-tags": said}
         self._client = openai.AsyncOpenAI(
-            base_url=url, api_key=api_key, max_retries=_TRIES, timeout=TIMEOUT_S, default_headers=headers
+            base_url=url, api_key=api_key, max_retries=_TRIES, timeout=timeout_s, default_headers=headers
         )
 
     async def __aenter__(self) -> Self:
@@ -111,8 +128,6 @@ class Asker:
                 self._give_up(model, error)
                 code = f"_{error.code}" if error.code else ""
                 return Answer(failure=f"http_{error.status_code}{code}", request_id=_id(error.response.headers))
-            except openai.APIConnectionError as error:
-                raise FinetuneError(self._away()) from error
 
     async def complete(self, body: dict[str, Any]) -> bytes | None:
         """The reply of `/completions`, None when the server has none or refuses this. Raises `FinetuneError`."""
@@ -122,11 +137,21 @@ class Asker:
             if error.status_code in (401, 403, 429):
                 self._give_up(body["model"], error)
             return None
-        except openai.APIConnectionError as error:
-            raise FinetuneError(self._away()) from error
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        return await self._client.post(path, cast_to=httpx.Response, body=body)
+        """Raises `FinetuneError` when nobody answers, `openai.APIStatusError` when the answer is a refusal."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                return await self._client.post(path, cast_to=httpx.Response, body=body)
+        except (TimeoutError, openai.APITimeoutError) as error:
+            raise FinetuneError(
+                f"{self.url} has no answer of {body['model']} within {self._patience_s:g} s. What was answered is "
+                "kept: run it again."
+            ) from error
+        except openai.APIConnectionError as error:
+            raise FinetuneError(
+                f"{self.url} cannot be reached: is `penstock serve` running? What was answered is kept: run it again."
+            ) from error
 
     def _adapted(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
         found = {name: value for name, value in body.items() if name not in self._without[model]}
@@ -142,9 +167,6 @@ class Asker:
             raise FinetuneError(
                 f"{self.url} answers {error.status_code}{code} for {model}. What was answered is kept: run it again."
             ) from error
-
-    def _away(self) -> str:
-        return f"{self.url} cannot be reached: is `penstock serve` running? What was answered is kept: run it again."
 
 
 class _Usage(msgspec.Struct):

@@ -10,10 +10,10 @@ again, and the result is the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -21,14 +21,16 @@ from ..dataset import Dataset, Split
 from ..errors import FinetuneError
 from ..run import Run
 from . import perplexity, recording, result, structured, summary
-from .asking import Answer, Asker, Sampling, question
+from .asking import Answer, Asker, Sampling, check_address, question
 from .examples import Example, read
 from .journal import Journal, key_of
 from .patterns import PREFIX
 from .perplexity import Loss
 from .result import Evaluation, Measured, Places
 from .scoring import METRICS, Scorer, higher_is_better
+from .statistics import EXAMPLES_MIN
 from .summary import Asked
+from .together import together
 
 ALL_METRICS: Final = (*METRICS, "perplexity")
 _LOSSES_AT_ONCE: Final = 32
@@ -65,6 +67,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.models or len(set(self.models)) != len(self.models) or "" in self.models:
             raise FinetuneError("Name one model or more, each once: --models base,tuned.")
+        check_address(self.url)
         if self.tuned and self.tuned not in self.models:
             raise FinetuneError(f"--tuned {self.tuned} is none of the models: {', '.join(self.models)}.")
         for name in (*self.metrics, *((self.primary,) if self.primary else ())):
@@ -84,8 +87,10 @@ def evaluate(
 ) -> Evaluation:
     """Ask, score, compare, write, record. Raises `FinetuneError`; what was answered until then is kept."""
     examples = read(dataset, options.split, limit=options.limit, seed=options.seed)
+    if len(examples) < EXAMPLES_MIN:
+        raise FinetuneError(f"{options.split} has one example, which proves nothing: take another --split.")
     scorer = _scorer(examples, options)
-    notes = _of_another(dataset, run)
+    notes = [*_of_another(dataset, run), *scorer.notes]
     with Journal(places.answers, now=now) as journal:
         asked = asyncio.run(_ask_all(examples, options, api_key, journal, scorer, run, notes, progress))
         made = _evaluation(dataset, options, examples, asked, scorer, journal, notes)
@@ -155,11 +160,14 @@ async def _ask_all(
         progress(len(answers), len(examples) * len(options.models))
 
     async with asker:
-        await _together([one(model, example) for example in examples for model in options.models])
+        await together([one(model, example) for example in examples for model in options.models])
         found = {}
         for model in options.models:
             said = [answers[model, example.id] for example in examples]
-            _check_answered(model, said)
+            if all(one.failure for one in said):
+                for example in examples:
+                    journal.keep(key_of(question(model, example, options.sampling)), None)
+                raise FinetuneError(_none_answered(model, said))
             scores = [scorer.score(example, answer) for example, answer in zip(examples, said, strict=True)]
             found[model] = Asked(answers=said, scores=scores)
         await _add_losses(found, examples, asker, options, journal, run, notes)
@@ -189,7 +197,11 @@ async def _add_losses(
         notes.append("Perplexity: not available without the chat template, name it with --tokenizer.")
         return
     spoken = [one for one in examples if one.text and not structured.calls_of(one.reference)]
-    prompts = perplexity.prompts_of(perplexity.template_of(options.tokenizer, run), spoken)
+    try:
+        prompts = perplexity.prompts_of(perplexity.template_of(options.tokenizer, run), spoken)
+    except FinetuneError as error:
+        notes.append(f"Perplexity: not available. {error}")
+        return
     for model in fit:
         found[model].losses = await _losses(asker, model, prompts, journal)
 
@@ -205,21 +217,9 @@ async def _losses(asker: Asker, model: str, prompts: Sequence[tuple[str, str]], 
     return [msgspec.json.decode(journal.get(key) or b"{}", type=Loss) for key in keys]
 
 
-async def _together(work: Sequence[Coroutine[Any, Any, None]]) -> None:
-    """All of it; the first error ends the rest and is raised as it is."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for one in work:
-                group.create_task(one)
-    except BaseExceptionGroup as errors:
-        first: BaseException = errors.exceptions[0]
-        raise first from first.__cause__
-
-
-def _check_answered(model: str, said: Sequence[Answer]) -> None:
-    failures = {one.failure for one in said}
-    if "" not in failures:
-        raise FinetuneError(f"{model} answered none of {len(said)} questions: {', '.join(sorted(failures)[:3])}.")
+def _none_answered(model: str, said: Sequence[Answer]) -> str:
+    failures = sorted({one.failure for one in said})
+    return f"{model} answered none of {len(said)} questions: {', '.join(failures[:3])}."
 
 
 def _evaluation(

@@ -36,6 +36,7 @@ def draw(evaluation: Evaluation, path: Path) -> None:
         fontsize=10,
     )
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=130)
     except OSError as error:
         raise FinetuneError(f"{path} cannot be written: {error.strerror}.") from error

@@ -70,10 +70,10 @@ class Journal:
     def get(self, key: str) -> bytes | None:
         """JSON that was kept under `key`."""
         found = self._kept.get(key)
-        return None if found is None else bytes(found)
+        return None if found is None or bytes(found) == b"null" else bytes(found)
 
     def keep(self, key: str, value: Any) -> None:
-        """Raises `FinetuneError` when it cannot be written."""
+        """None: as if nothing had been kept. Raises `FinetuneError` when it cannot be written."""
         raw = msgspec.Raw(msgspec.json.encode(value))
         self._write(_Line(key=key, value=raw))
         self._kept[key] = raw
@@ -101,10 +101,12 @@ class Journal:
 
     def _write(self, line: msgspec.Struct) -> None:
         data = msgspec.json.encode(line) + b"\n"
+        whole = os.fstat(self._fd).st_size
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError as error:
+            os.ftruncate(self._fd, whole)  # the next one would be written behind a half
             raise FinetuneError(f"{self.path} cannot be written: {error.strerror}.") from error
 
 

@@ -15,9 +15,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ..dataset import Message
-from ..errors import FinetuneError
 from ..run import Run
 from .examples import Example
+from .together import together
 
 PROBES: Final = (
     "The capital of France is",
@@ -97,7 +97,7 @@ async def unfit(server: Completes, model: str) -> str:
 
 
 async def losses(server: Completes, model: str, prompts: Sequence[tuple[str, str]], concurrency: int = 4) -> list[Loss]:
-    """Of each answer behind its prompt. Only for a server that is not `unfit`."""
+    """Of each answer behind its prompt. Only for a server that is not `unfit`. Raises what `complete` raises."""
     gate = asyncio.Semaphore(concurrency)
 
     async def one(prompt: str, answer: str) -> Loss:
@@ -105,9 +105,7 @@ async def losses(server: Completes, model: str, prompts: Sequence[tuple[str, str
             found = await _echo(server, model, prompt + answer)
         return Loss() if found is None else _behind(len(prompt), *found)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(*pair)) for pair in prompts]
-    return [task.result() for task in tasks]
+    return await together([one(*pair) for pair in prompts])
 
 
 def prompts_of(template: Template, examples: Sequence[Example]) -> list[tuple[str, str]]:
@@ -117,29 +115,20 @@ def prompts_of(template: Template, examples: Sequence[Example]) -> list[tuple[st
 
 def template_of(source: str, run: Run | None) -> Template:
     """The chat template of the tokenizer of `source` (folder, file, name), else the run's. Raises `FinetuneError`."""
-    tokenizer = _tokenizer(source, run)
-    first = tokenizer.bos_token or ""
-
-    def render(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> str:
-        text = tokenizer.apply_chat_template(
-            list(messages), tools=list(tools) or None, tokenize=False, add_generation_prompt=True
-        )
-        return str(text).removeprefix(first)  # the server puts it there
-
-    return render
-
-
-def _tokenizer(source: str, run: Run | None) -> Any:
-    from ..training.bases import find_base, load_tokenizer
+    from ..training import rendering
+    from ..training.bases import Base, find_base, load_tokenizer
 
     if not source and run is not None and (run.adapter / "tokenizer_config.json").is_file():
-        from transformers import AutoTokenizer
+        base = Base(str(run.adapter), "folder", run.adapter)
+    else:
+        base = find_base(source or (run.file.base if run is not None else ""))
+    tokenizer = load_tokenizer(base)
+    first, template = tokenizer.bos_token or "", rendering.Template(tokenizer)
 
-        try:
-            return AutoTokenizer.from_pretrained(run.adapter, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise FinetuneError(f"The tokenizer in {run.adapter} cannot be read.") from error
-    return load_tokenizer(find_base(source or (run.file.base if run is not None else "")))
+    def render(messages: Sequence[Message], tools: Sequence[dict[str, Any]]) -> str:
+        return template.asked(messages, tools).removeprefix(first)  # the server puts it there
+
+    return render
 
 
 async def _ask(server: Completes, body: dict[str, Any]) -> _Choice | None:

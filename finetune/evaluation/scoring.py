@@ -54,7 +54,7 @@ class Scorer:
         schema: structured.Schema | None = None,
         patterns: Sequence[str] = (),
     ) -> None:
-        """Raises `FinetuneError`: one of `metrics` cannot be taken on any example."""
+        """Raises `FinetuneError`: one of `metrics`, or `labels`, cannot be taken on any example."""
         spoken = [one.text for one in examples if _speaks(one)]
         self.labels = tuple(map(texts.normalised, labels)) or texts.detected_labels(spoken)
         self._schema = schema
@@ -65,7 +65,11 @@ class Scorer:
         for name in metrics:
             if name in self.counts and not self.counts[name]:
                 raise FinetuneError(f"{name} cannot be taken: no example has {_NEEDS[name]}.")
+        if labels and not self.counts.get("label_accuracy", 1):
+            raise FinetuneError(f"No answer of the examples is one of the labels {', '.join(labels)}.")
         self.metrics = tuple(name for name, count in self.counts.items() if count)
+        self.notes = [] if schema is not None else _notes(examples)
+        """What could not be taken, and why."""
 
     def primary(self, examples: Sequence[Example]) -> str:
         """What the comparison is decided by: the labels, the calls where most references are some, else the words."""
@@ -135,6 +139,15 @@ class Scorer:
 def _speaks(example: Example) -> bool:
     """The reference is something said, and not a call."""
     return bool(example.text.strip()) and not structured.calls_of(example.reference)
+
+
+def _notes(examples: Sequence[Example]) -> list[str]:
+    """On schemas that no answer can be held against."""
+    found = {one.id: why for one in examples if (why := structured.unusable_schema(one.response_format))}
+    if not found:
+        return []
+    name, why = next(iter(found.items()))
+    return [f"schema_valid: not taken on {len(found)} examples, whose schema cannot be checked. That of {name}: {why}"]
 
 
 _SCORES: Final[Mapping[str, Callable[[Any, Example, Answer], Score]]] = {

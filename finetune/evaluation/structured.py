@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 import jsonschema
@@ -36,8 +37,11 @@ def document_of(text: str) -> Any:
 
 
 def same(one: Any, other: Any) -> bool:
-    """As JSON: whatever the order of names; 1 is 1.0 and not true."""
-    return canonical(one) == canonical(other)
+    """As JSON: whatever the order of names; 1 is 1.0 and not true. What is too deep to look into is like nothing."""
+    try:
+        return canonical(one) == canonical(other)
+    except RecursionError:
+        return False
 
 
 def canonical(value: Any) -> str:
@@ -54,10 +58,30 @@ def _plain(value: Any) -> Any:
 
 
 def schema_of(response_format: dict[str, Any] | None) -> Schema | None:
-    """The schema that a request asked for, if it did."""
+    """The schema that a request asked for, if it did and answers can be held against it."""
+    found = _asked_schema(response_format)
+    return found if found is not None and not _why_not(msgspec.json.encode(found)) else None
+
+
+def unusable_schema(response_format: dict[str, Any] | None) -> str:
+    """Why answers cannot be held against the schema that a request asked for; "" when they can, or there is none."""
+    found = _asked_schema(response_format)
+    return "" if found is None else _why_not(msgspec.json.encode(found))
+
+
+def _asked_schema(response_format: dict[str, Any] | None) -> Schema | None:
     asked = (response_format or {}).get("json_schema")
     found = asked.get("schema") if isinstance(asked, dict) else None
     return found if isinstance(found, dict | bool) else None
+
+
+@lru_cache(64)
+def _why_not(schema: bytes) -> str:
+    try:
+        check_schema(msgspec.json.decode(schema), "it")
+    except FinetuneError as error:
+        return str(error)
+    return ""
 
 
 def wants_json(response_format: dict[str, Any] | None) -> bool:
@@ -68,7 +92,7 @@ def check_schema(schema: Any, where: str) -> Schema:
     """`schema` when it is one. Raises `FinetuneError`."""
     try:
         jsonschema.validators.validator_for(schema).check_schema(schema)
-    except (jsonschema.SchemaError, TypeError, AttributeError) as error:
+    except (jsonschema.SchemaError, TypeError, AttributeError, RecursionError) as error:
         raise FinetuneError(f"{where} is no JSON schema: {getattr(error, 'message', error)}.") from error
     valid: Schema = schema
     return valid
@@ -119,4 +143,7 @@ def _call(call: dict[str, Any]) -> tuple[str, str]:
     arguments = function.get("arguments")
     text = arguments if isinstance(arguments, str) else canonical(arguments)
     value = json_of(text) if text.strip() else {}
-    return str(function.get("name")), f"not JSON: {text}" if value is ABSENT else canonical(value)
+    try:
+        return str(function.get("name")), f"not JSON: {text}" if value is ABSENT else canonical(value)
+    except RecursionError:
+        return str(function.get("name")), f"too deep: {text}"

@@ -17,7 +17,10 @@ _REPEATS_MIN: Final = 3
 """How often a label must be met on average before answers are taken for labels."""
 _EDGES: Final = " \t\r\n.,;:!?\"'`“”‘’«»*"
 _IDEOGRAPHS: Final = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_words = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+").findall
+_MARKS: Final = "".join(char for char in map(chr, range(0x300, 0x20000)) if unicodedata.category(char)[0] == "M")
+"""What stands above, below or beside a letter: vowels of Hindi and Thai, points of Arabic and Hebrew."""
+_LETTER: Final = rf"[^\W_{_IDEOGRAPHS}]"
+_words = re.compile(rf"[{_IDEOGRAPHS}]|{_LETTER}(?:{_LETTER}|[{_MARKS}])*").findall
 
 
 def words(text: str) -> list[str]:

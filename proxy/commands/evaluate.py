@@ -167,15 +167,16 @@ def _dataset(name: str, root: Path, run: Run | None) -> Dataset:
 
 
 def _tuned(name: str, models: Sequence[str], run: Run | None) -> str:
-    """Raises `CommandFailed` when it cannot be told which of the models is the run's."""
-    if name or run is None:
+    """Raises `CommandFailed` when it cannot be told which of the models is the run's, or it is the baseline."""
+    if run is None:
         return name
-    for known in (run.name, run.file.model):
-        if known and known in models:
-            return known
-    if len(models) == 2:
-        return models[1]
-    raise CommandFailed(f"Say which of the models is that of {run.name}: --tuned NAME.")
+    known = [one for one in (name, run.name, run.file.model) if one and (one in models or one == name)]
+    if not known and len(models) != 2:
+        raise CommandFailed(f"Say which of the models is that of {run.name}: --tuned NAME.")
+    found = known[0] if known else models[1]
+    if len(models) > 1 and found == models[0]:
+        raise CommandFailed(f"{found} is named first, which is the baseline: name it behind what it is compared with.")
+    return found
 
 
 def _places(out: Path | None, plot: Path | None, dataset: Dataset, split: str, run: Run | None) -> Places:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from finetune.evaluation.result import Evaluation, Places
@@ -18,11 +19,11 @@ _COLORS: Final = {"better": "green", "worse": "red", "": ""}
 
 def print_evaluation(console: Console, made: Evaluation, places: Places) -> None:
     """One row for each metric, one column for each model; then speed, tokens, cost and what went wrong."""
-    console.print(f"{made.dataset.name}, {made.split}: {made.examples} examples. 95 % intervals.", highlight=False)
+    console.print(Text(f"{made.dataset.name}, {made.split}: {made.examples} examples. 95 % intervals."))
     table = Table(box=None, padding=(0, 2), pad_edge=False)
     table.add_column("")
     for model in made.models:
-        table.add_column(model + (" (baseline)" if model == made.baseline else ""), justify="left")
+        table.add_column(Text(model + (" (baseline)" if model == made.baseline else "")), justify="left")
     for metric in made.higher_is_better:
         name = f"{metric}{' *' if metric == made.primary else ''}"
         table.add_row(name, *(_cell(made, model, metric) for model in made.models))
@@ -33,11 +34,12 @@ def print_evaluation(console: Console, made: Evaluation, places: Places) -> None
     console.print(table)
     _print_compared(console, made)
     for note in made.notes:
-        console.print(note, style="yellow", highlight=False)
+        console.print(Text(note, "yellow"))
     shown: list[Path] = [places.result, places.details, places.plot]
-    console.print(f"Written: {', '.join(map(str, shown))}", highlight=False)
+    console.print(Text(f"Written: {', '.join(map(str, shown))}"))
     if made.recorded:
-        console.print(f"{made.recorded:,} scores are in ClickHouse: SELECT * FROM evaluations WHERE run = '{made.id}'")
+        sql = f"SELECT * FROM evaluations WHERE run = '{made.id}'"
+        console.print(Text(f"{made.recorded:,} scores are in ClickHouse: {sql}"))
 
 
 def _print_compared(console: Console, made: Evaluation) -> None:
@@ -47,19 +49,18 @@ def _print_compared(console: Console, made: Evaluation) -> None:
         for metric, verdict in found:
             if verdict:
                 one = by_metric[metric]
-                console.print(
+                text = (
                     f"{MARKS[verdict]} {model} is {verdict} than {made.baseline} in {metric}: {one.difference:+.3g} "
-                    f"({one.low:+.3g} to {one.high:+.3g}), p {_p(one.p)}, n = {one.n}",
-                    style=_COLORS[verdict],
-                    highlight=False,
+                    f"({one.low:+.3g} to {one.high:+.3g}), p {_p(one.p)}, n = {one.n}"
                 )
+                console.print(Text(text, _COLORS[verdict]))
         if not any(verdict for _, verdict in found):
-            console.print(f"{model}: no difference from {made.baseline} that could not be chance.", highlight=False)
+            console.print(Text(f"{model}: no difference from {made.baseline} that could not be chance."))
         for word, ids in (("worse", made.most_worse.get(model)), ("better", made.most_better.get(model))):
             if ids:
-                console.print(f"  most {word} on {', '.join(ids)}", style="dim", highlight=False)
+                console.print(Text(f"  most {word} on {', '.join(ids)}", "dim"))
     if made.compared:
-        console.print("* decides. p is corrected for all comparisons (Holm).", style="dim", highlight=False)
+        console.print(Text("* decides. p is corrected for all comparisons (Holm).", "dim"))
 
 
 def _cell(made: Evaluation, model: str, metric: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -47,6 +48,34 @@ def test_a_line_that_a_kill_cut_off_is_as_if_it_had_never_begun(tmp_path: Path, 
         again.keep("l", 2)
     with journal(path) as last:
         assert last.get("l") == b"2"
+
+
+def test_what_was_kept_can_be_asked_for_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with journal(path) as first:
+        first.keep("k", 1)
+        first.keep("k", None)
+        assert first.get("k") is None
+    with journal(path) as again:
+        assert again.get("k") is None
+        again.keep("k", 2)
+        assert again.get("k") == b"2"
+
+
+def test_a_line_that_the_disk_took_half_of_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    with journal(path) as first:
+        first.keep("k", 1)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 20, limits[1]))
+        try:
+            with pytest.raises(FinetuneError, match="cannot be written: File too large"):
+                first.keep("l", "a text that is too long for what is left")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        first.keep("m", 3)
+    with journal(path) as again:
+        assert (again.get("k"), again.get("l"), again.get("m")) == (b"1", None, b"3")
 
 
 def test_one_process_at_a_time_and_a_damaged_file_is_said(tmp_path: Path) -> None:

@@ -46,6 +46,17 @@ def test_json_is_compared_as_json_and_held_against_its_schema() -> None:
     assert scorer.score(examples[0], answer('{"b": 2}'))["schema_valid"].why == "required at $"
 
 
+def test_a_schema_that_cannot_be_checked_is_left_out_and_said() -> None:
+    broken = {"type": "json_schema", "json_schema": {"schema": {"pattern": "^\\p{Lu}"}}}
+    examples = [example('"A"', n, response_format=broken if n else FORMAT) for n in range(3)]
+    scorer = Scorer(examples)
+    assert "schema_valid" not in scorer.score(examples[1], answer('"A"'))
+    assert scorer.score(examples[1], answer('"A"'))["json_valid"].value == 1.0
+    (note,) = scorer.notes
+    assert note.startswith("schema_valid: not taken on 2 examples, whose schema cannot be checked. That of test:1: it")
+    assert Scorer(examples, schema=True).notes == []
+
+
 def test_calls_are_scored_wherever_there_are_tools() -> None:
     examples = [example([call("find", {"n": 1})], 1, tools=TOOLS), example("No need to look.", 2, tools=TOOLS)]
     scorer = Scorer(examples)
@@ -64,6 +75,8 @@ def test_a_metric_that_cannot_be_taken_is_said() -> None:
         Scorer([example("one"), example("two")], metrics=("label_accuracy",))
     with pytest.raises(FinetuneError, match="schema_valid cannot be taken"):
         Scorer([example("one")], metrics=("schema_valid",))
+    with pytest.raises(FinetuneError, match="No answer of the examples is one of the labels yes, no"):
+        Scorer([example("one")], labels=("yes", "no"))
     assert Scorer([example("one")], metrics=("token_f1",)).metrics == ("token_f1",)
     assert Scorer([example("one"), example("two")], labels=["ONE", "two"]).metrics[0] == "label_accuracy"
 

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from finetune.errors import FinetuneError
-from finetune.evaluation.structured import ABSENT, check_schema, document_of, json_of, same, violation, wrong_call
+from finetune.evaluation.structured import (
+    ABSENT,
+    check_schema,
+    document_of,
+    json_of,
+    same,
+    schema_of,
+    unusable_schema,
+    violation,
+    wrong_call,
+)
 from tests.unit.finetune.evaluation.cases import call
 
 
@@ -73,3 +83,22 @@ def test_calls_are_those_that_were_wanted(said: list[dict[str, Any]], wrong: str
 
 def test_a_call_in_a_strange_shape_is_a_wrong_one() -> None:
     assert wrong_call([{"function": "find"}, {}], WANTED) is not None
+
+
+def test_what_is_nested_too_deeply_to_be_looked_into_is_like_nothing() -> None:
+    deep = "[" * 900 + "]" * 900
+    assert json_of(deep) is not ABSENT
+    assert not same(json_of(deep), json_of(deep))
+    assert wrong_call([call("find", deep)], [call("find", "{}")]) == "other arguments for find"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "objekt"}, {"pattern": "^\\p{Lu}"}, {"$schema": {}}, {"properties": {"a": 5}}, {"required": "x"}],
+)
+def test_a_schema_that_answers_cannot_be_held_against_is_none(schema: Any) -> None:
+    asked = {"type": "json_schema", "json_schema": {"schema": schema}}
+    assert schema_of(asked) is None
+    assert unusable_schema(asked).startswith("it is no JSON schema")
+    asked["json_schema"] = {"schema": SCHEMA}
+    assert (schema_of(asked), unusable_schema(asked)) == (SCHEMA, "")

@@ -55,6 +55,7 @@ def test_words_in_order(said: str, wanted: str, f1: float) -> None:
 
 def test_words_are_those_of_any_language() -> None:
     assert words("Größe_Zwei, l'été: 東京 3") == ["grösse", "zwei", "l", "été", "東", "京", "3"]
+    assert words("हिन्दी में लिखा है, كِتَاب") == ["हिन्दी", "में", "लिखा", "है", "كِتَاب"]
 
 
 def test_labels_are_few_short_and_met_often() -> None:

@@ -22,7 +22,9 @@ from tests.unit.finetune.evaluation.cases import dataset, line
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODD_KEY", "schlüssel")
     data = dataset(tmp_path / "penstock-datasets" / "gates", [line(n, "open") for n in range(4)])
+    dataset(tmp_path / "penstock-datasets" / "one", [line(1, "open")])
     for name in ("first", "second"):
         trained = Trained(name="gates", folder=str(data.folder.resolve()), sha256=data.sha256)
         Run.create(
@@ -55,6 +57,14 @@ def refused(*arguments: str) -> str:
         (["gates", "--models", "a", "--out", "x.png"], "--out takes a name that ends in .json"),
         (["gates", "--models", "a", "--schema", "none.json"], "none.json cannot be read"),
         (["gates", "--models", "a", "--run", "none"], "There is no run none"),
+        (["gates", "--models", "a", "--url", "http://[::1"], "'http://[::1' is no address of an API. Such as"),
+        (["gates", "--models", "a", "--url", "http://h:99999/v1"], "is no address of an API"),
+        (["gates", "--models", "a", "--url", "localhost:4100/v1"], "is no address of an API"),
+        (["gates", "--models", "a", "--api-key", "env:ODD_KEY"], "characters that cannot be sent in a header"),
+        (["one", "--models", "a"], "test has one example, which proves nothing"),
+        (["--models", "first,other", "--run", "first"], "first is named first, which is the baseline"),
+        (["--models", "a,b,c", "--run", "first", "--tuned", "a"], "a is named first, which is the baseline"),
+        (["gates", "--models", "a", "--labels", "yes,no"], "is one of the labels yes, no."),
         (["gates", "--models", "a", "--api-key", "env:NOT_SET_AT_ALL"], "--api-key"),
         (["--models", "a,b,c", "--run", "first"], "Say which of the models is that of first: --tuned NAME."),
     ],
@@ -118,6 +128,16 @@ def test_the_table_says_what_differs_and_how_sure_that_is() -> None:
     assert "Perplexity was guessed." in text
     assert "Written: e.json, e.details.jsonl, e.png" in text
     assert "ClickHouse" not in text
+
+
+def test_names_are_shown_as_they_are() -> None:
+    made = evaluation(notes=["[/red] x"])
+    made.models = {"base": made.models["base"], "a[/b]:smile:": made.models["tuned"]}
+    made.compared = {"a[/b]:smile:": made.compared["tuned"]}
+    text = shown(made)
+    assert "▲ a[/b]:smile: is better than base" in text
+    assert "base (baseline)" in text
+    assert "[/red] x" in text
 
 
 def test_less_is_better_where_it_is() -> None:
