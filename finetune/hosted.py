@@ -18,18 +18,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-import msgspec
-
-from .dataset import TRAINED, Dataset
+from .dataset import Dataset
 from .errors import FinetuneError
-from .hosting import asking, eligibility, results
+from .hosting import asking, eligibility, finishing, results
 from .hosting.checking import EXAMPLE_TOKENS_MAX, EXAMPLES_MIN, Checked, Count, check
 from .hosting.following import NO_MODEL, OVER, follow, look
 from .hosting.once import once
 from .hosting.options import HostedOptions, create, existing, unchanged
 from .hosting.pace import Shown
 from .hosting.pricing import Price, Rate, price
-from .hosting.provider import Provider, Refused
+from .hosting.provider import Provider
 from .hosting.state import Job, Role, State
 from .run import Run
 
@@ -220,11 +218,12 @@ def _to_the_end(run: Run, state: State, provider: Provider, shown: Shown) -> Non
     if not job.fine_tuned_model:
         raise FinetuneError(f"{job.id} succeeded, but the provider does not say what the model is called. Look again.")
     if not job.results_read:
-        _read_results(state, log, provider, shown)
-    _note(run, state, log)
-    _draw(run, shown)
+        finishing.read_results(state, log, provider, shown)
+    finishing.note(run, state, log)
+    finishing.draw(run, shown)
     if hosted.delete_files:
         shown.say(f"{_delete(state, provider)} uploaded files deleted.")
+    finishing.note_trained(run)
 
 
 def _ended(run: Run, state: State) -> None:
@@ -239,52 +238,6 @@ def _note_end(run: Run, job: Job) -> None:
     run.file.state = "failed" if job.status == "failed" else "cancelled"
     run.file.ended = job.ended()
     run.file.error = job.error
-
-
-def _read_results(state: State, log: results.Log, provider: Provider, shown: Shown) -> None:
-    """Result files know every step; events may have left some out."""
-    job = state.hosted.job
-    for file_id in job.result_files:
-        try:
-            lines = results.of_file(provider.content(file_id))
-        except (results.Unreadable, Refused) as error:
-            shown.say(f"The result file {file_id} cannot be read ({error}); the loss is drawn from the job's events.")
-            continue
-        log.add(lines, epochs=state.hosted.epochs or 1, total=job.steps_total)
-    job.steps = max([job.steps, *(line["step"] for line in log.lines)])
-    job.results_read = True
-    state.save()
-
-
-def _note(run: Run, state: State, log: results.Log) -> None:
-    """Who the model is, in the run and in the dataset that it was made of."""
-    job, file = state.hosted.job, run.file
-    found = {"train": log.last("loss"), "validation": log.least("eval_loss")}
-    file.loss = {name: value for name, value in found.items() if value is not None}
-    file.steps, file.model, file.error = job.steps, job.fine_tuned_model, ""
-    file.ended, file.seed = job.ended(), file.seed if job.seed is None else job.seed
-    file.state = "finished"
-    run.save()
-    dataset = Path(file.dataset.folder)
-    if not dataset.is_dir():
-        return  # Datasets may be gone by then, and who was in them with them.
-    path = dataset / TRAINED
-    noted = [msgspec.json.decode(line) for line in path.read_bytes().splitlines()] if path.exists() else []
-    if not any(isinstance(one, dict) and one.get("adapter") == file.model for one in noted):
-        at = datetime.fromisoformat(file.ended)
-        Dataset.open(dataset).note_trained(run=run.name, base=file.base, adapter=file.model, at=at)
-
-
-def _draw(run: Run, shown: Shown) -> None:
-    """The loss as a picture, and the model card."""
-    try:
-        from .card import write_card
-        from .curves import draw, read_log
-
-        write_card(run)
-        draw(read_log(run.log), run.plot, f"{run.name}: loss")
-    except ModuleNotFoundError as error:
-        shown.say(f"{error.name} is not installed, so the loss is not drawn: pip install 'penstock[train]'")
 
 
 def _delete(state: State, provider: Provider) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from finetune import hosted
 from finetune.errors import FinetuneError
+from finetune.hosting.pace import Silent
 from finetune.hosting.provider import Provider
 from finetune.hosting.state import State
 from finetune.run import Run, runs
@@ -174,6 +175,27 @@ def test_the_run_is_of_the_same_choices(provider: FinetuneProvider, tmp_path: Pa
     manifest = json.loads((dataset / "manifest.json").read_text())
     (dataset / "manifest.json").write_text(json.dumps(manifest | {"labels": {"good": 1}}))
     assert "dataset was changed" in fails(tmp_path, provider)
+
+
+def test_a_dataset_that_cannot_be_written(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
+    (dataset / "trained.jsonl").mkdir()
+    line = fails(tmp_path, provider, delete=True)
+    run = Run.open(tmp_path / "runs" / RUN)
+    assert line.startswith(f"{run.file.model} is there, but not noted in its dataset: ")
+    assert (run.file.state, provider.made()) == ("finished", []), "all else is done"
+    (dataset / "trained.jsonl").rmdir()
+    train(tmp_path, provider.base_url)
+    assert json.loads((dataset / "trained.jsonl").read_text())["adapter"] == run.file.model
+
+
+def test_a_dataset_that_is_half_written_or_gone(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
+    (dataset / "trained.jsonl").write_text('{"run": "before", "ada\n[]\n')
+    run = train(tmp_path, provider.base_url)
+    assert json.loads((dataset / "trained.jsonl").read_text().splitlines()[-1])["adapter"] == run.file.model
+    (dataset / "manifest.json").unlink()
+    there = Provider(provider.base_url, "sk-a", PACE)
+    assert hosted.watch(run, there, Silent()).file.error == ""
+    there.close()
 
 
 def test_a_file_that_changes_before_it_is_sent(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
