@@ -182,7 +182,7 @@ class _Rewriting:
 
 
 def _excuse(origin: Origin, reason: Reason) -> bytes:
-    """As `writing` has it."""
+    """As `provenance.excuse_line` has it."""
     found = {"request_id": origin.request_id, "reason": reason.name.lower()}
     found |= {name: value for name in ("cluster", "person", "session") if (value := getattr(origin, name))}
     return _encode(found) + b"\n"

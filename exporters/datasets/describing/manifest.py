@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import zstandard
 
-from ..building.build import Outcome
 from ..building.splitting import SPLITS
 from ..errors import DatasetError
 from ..options import Options
@@ -25,6 +24,9 @@ from .card import CARD, card
 from .contents import Contents, contents_of, histogram, iso
 from .plots import draw
 from .training_prices import Training, training
+
+if TYPE_CHECKING:
+    from ..building.build import Outcome  # with it come the libraries of scanning, which to read needs none of
 
 MANIFEST: Final = "manifest.json"
 TRAINED: Final = "trained.jsonl"

@@ -293,6 +293,11 @@ def test_without_the_extra_one_line_says_what_to_install(library: str) -> None:
     assert not Path("penstock-datasets").exists()  # nobody waits for a build that cannot end
 
 
+def test_what_only_reads_a_dataset_loads_nothing_of_a_build() -> None:
+    code = "import sys, exporters.datasets.describing.catalog; print({'rensa', 're2', 'phonenumbers'} & {*sys.modules})"
+    assert python(code).stdout.strip() == "set()"
+
+
 def test_the_proxy_loads_none_of_the_heavy_libraries() -> None:
     heavy = (*sorted(EXTRA), "presidio_analyzer")
     code = (

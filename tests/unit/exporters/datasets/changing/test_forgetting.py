@@ -14,7 +14,7 @@ import zstandard
 from pyarrow import parquet
 
 from exporters.datasets.building.build import build
-from exporters.datasets.building.scanning import forgotten_id
+from exporters.datasets.building.indexing import forgotten_id
 from exporters.datasets.changing import forgetting, relabeling
 from exporters.datasets.changing.forgetting import forget
 from exporters.datasets.describing.contents import origins
