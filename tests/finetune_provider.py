@@ -241,9 +241,10 @@ class FinetuneProvider:
 
     async def _change(self, request: web.Request) -> web.Response:
         job, what = self._find_job(request), request.path.rpartition("/")[2]
-        if job.shown["status"] in ("succeeded", "failed", "cancelled"):
+        wanted = {"cancel": "cancelled", "pause": "paused", "resume": "running"}[what]
+        if job.shown["status"] in ("succeeded", "failed", "cancelled", wanted):
             raise Refused(400, f"The job is {job.shown['status']} already.", code="invalid_status")
-        job.enter({"cancel": "cancelled", "pause": "paused", "resume": "running"}[what])
+        job.enter(wanted)
         return web.json_response(job.shown)
 
 

@@ -48,6 +48,7 @@ class Knobs:
     has_models: bool = True
     refuses: list[str] = field(default_factory=list)
     """Fields of a job that it does not know."""
+    refusal: str = "Unrecognized request argument supplied: {}"
     ignores: list[str] = field(default_factory=list)
     """Fields of a job that it leaves out without a word."""
     no_quota: bool = False
@@ -97,7 +98,7 @@ def judged_body(body: Json, knobs: Knobs, models: dict[str, Json], files: dict[s
     """Raises `Refused`."""
     for name in knobs.refuses:
         if name in body:
-            raise Refused(400, f"Unrecognized request argument supplied: {name}", param=name)
+            raise Refused(400, knobs.refusal.format(name), param=name)
     for name in knobs.ignores:
         body.pop(name, None)
     if body.get("model") not in models:

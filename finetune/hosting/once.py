@@ -52,7 +52,7 @@ def once(
         retrying = Retrying(
             retry=retry_if_exception_type(Lost),
             wait=wait_none(),
-            stop=stop_after_delay(provider.pace.patience_s),
+            stop=stop_after_delay(provider.patience_s),
             sleep=provider.sleep,
             reraise=True,
         )

@@ -17,7 +17,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 60.0
     """Without a byte from the provider."""
     start_patience_s: float = 30.0
-    """For which the first question is tried again where nobody answers."""
+    """For which the first question of a command is tried again where nobody answers."""
     patience_s: float = 900.0
     """For which everything later is."""
     settle_s: float = 20.0

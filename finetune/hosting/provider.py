@@ -27,6 +27,8 @@ PURPOSE: Final = "fine-tune"
 RESULT_BYTES_MAX: Final = 64 * 1024 * 1024
 _PASSING: Final = frozenset({408, 425, 429})
 _BACKOFF: Final = 0.5
+_KEY_MIN: Final = 8
+"""Characters. What stands for a key where none is needed is shorter."""
 _DONE_NOTHING: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")
 """Faults of the network before anything was sent, by the names of the SDK's HTTP library."""
 
@@ -51,6 +53,21 @@ class Lost(FinetuneError):
         self.retry_after_s = retry_after_s
 
 
+def _host(address: str) -> str:
+    """With its port. Raises `FinetuneError` when `address` is none that can be asked."""
+    try:
+        parts = urlsplit(address)
+        fit = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and address.isprintable()
+    except ValueError:
+        fit, parts = False, urlsplit("")
+    if parts.username or parts.password:
+        raise FinetuneError("The address has a password in it. Give the key by --api-key.")
+    if not fit:
+        shown = "What is given" if "@" in address else repr(address)
+        raise FinetuneError(f"{shown} is no address of an API. Such as https://api.openai.com/v1: --base-url")
+    return parts.netloc
+
+
 class Provider:
     """One address and one key. Every method raises `Refused` or `Lost`; `create` and `upload` ask once."""
 
@@ -64,18 +81,20 @@ class Provider:
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`note` is told when somebody does not answer and is asked again. Raises `FinetuneError`: no address."""
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise FinetuneError(f"{base_url!r} is no address of an API. Such as https://api.openai.com/v1: --base-url")
-        if parts.username or parts.password:
-            raise FinetuneError("The address has a password in it. Give the key by --api-key.")
+        """`note` is told when somebody does not answer and is asked again.
+
+        Raises `FinetuneError`: what is given is no address or no key.
+        """
+        self.host = _host(base_url)
+        if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+            raise FinetuneError("The key has a blank or a letter in it that no key has. Look at --api-key.")
         self.base_url = base_url
-        self.host = parts.netloc
         self.pace = pace
         self.sleep = sleep
         self.clock = clock
         self.note = note
+        self._answered = False
+        self._key = api_key
         self._client = openai.OpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=pace.timeout_s)
 
     def close(self) -> None:
@@ -93,7 +112,7 @@ class Provider:
             except openai.NotFoundError:
                 return None
 
-        return self.patiently(ask, self.pace.start_patience_s)
+        return self.patiently(ask)
 
     def find_file(self, name: str, size: int) -> str | None:
         """The id of the oldest file of this name and size."""
@@ -166,13 +185,23 @@ class Provider:
         self.patiently(ask)
 
     def cancel(self, job_id: str) -> FineTuningJob:
-        return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.cancel(job_id), "id", "status"))
+        return self._changed(self._client.fine_tuning.jobs.cancel, job_id, "cancelled")
 
     def pause(self, job_id: str) -> FineTuningJob:
-        return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.pause(job_id), "id", "status"))
+        return self._changed(self._client.fine_tuning.jobs.pause, job_id, "paused")
 
     def resume(self, job_id: str) -> FineTuningJob:
-        return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.resume(job_id), "id", "status"))
+        return self._changed(self._client.fine_tuning.jobs.resume, job_id, "validating_files", "queued", "running")
+
+    def _changed(self, change: Callable[[str], FineTuningJob], job_id: str, *wanted: str) -> FineTuningJob:
+        """Providers refuse to change what is so already, as it is when only their answer was lost."""
+        try:
+            return self.patiently(lambda: shaped(change(job_id), "id", "status"))
+        except Refused:
+            found = self.job(job_id)
+            if found.status not in wanted:
+                raise
+            return found
 
     # What must not be asked twice.
 
@@ -191,7 +220,12 @@ class Provider:
 
     # How.
 
-    def patiently(self, ask: Callable[[], T], patience_s: float | None = None) -> T:
+    @property
+    def patience_s(self) -> float:
+        """For which the next question is asked again: not for long where nobody has answered anything yet."""
+        return self.pace.patience_s if self._answered else self.pace.start_patience_s
+
+    def patiently(self, ask: Callable[[], T]) -> T:
         """Ask until there is an answer, or `patience_s` are over. Raises the last `Lost`, or `Refused`."""
         waits = wait_random_exponential(multiplier=_BACKOFF, max=self.pace.poll_max_s)
 
@@ -207,7 +241,7 @@ class Provider:
         retrying = Retrying(
             retry=retry_if_exception_type(Lost),
             wait=wait,
-            stop=stop_after_delay(self.pace.patience_s if patience_s is None else patience_s),
+            stop=stop_after_delay(self.patience_s),
             before_sleep=told,
             sleep=self.sleep,
             reraise=True,
@@ -217,7 +251,9 @@ class Provider:
 
     def _asked(self, ask: Callable[[], T]) -> T:
         try:
-            return ask()
+            found = ask()
+            self._answered = True
+            return found
         except openai.APIConnectionError as error:
             why = type(error.__cause__).__name__ if error.__cause__ is not None else type(error).__name__
             raise Lost(f"{self.host} does not answer ({why}).", maybe_done=why not in _DONE_NOTHING) from error
@@ -228,6 +264,8 @@ class Provider:
 
     def _of_status(self, error: openai.APIStatusError) -> Refused | Lost:
         status, said = error.status_code, one_line(words(error))
+        if len(self._key) >= _KEY_MIN:
+            said = said.replace(self._key, "…")
         if error.code == "insufficient_quota":
             return Refused(f"{self.host} has no quota left for this key: {said}", status)
         if status in _PASSING or status >= 500:

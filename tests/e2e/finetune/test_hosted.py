@@ -239,6 +239,23 @@ def test_two_processes_do_not_work_on_one_run(provider: FinetuneProvider, tmp_pa
         there.close()
 
 
+@pytest.mark.parametrize("fault", ["cut after", "500 after"])
+def test_a_change_is_made_once_when_its_answer_is_lost(provider: FinetuneProvider, tmp_path: Path, fault: str) -> None:
+    run = train(tmp_path, provider.base_url, detach=True)
+    there = Provider(provider.base_url, "sk-a", PACE)
+    job = hosted.job_of(run).id
+    for what, change, status in (
+        ("pause", there.pause, "paused"),
+        ("resume", there.resume, "running"),
+        ("cancel", there.cancel, "cancelled"),
+    ):
+        provider.knobs.faults = {f"{JOBS}/*/{what}": [fault]}
+        assert change(job).status == status
+    with pytest.raises(FinetuneError, match="The job is cancelled already"):
+        there.resume(job)
+    there.close()
+
+
 def test_what_is_known_is_looked_up(provider: FinetuneProvider, tmp_path: Path) -> None:
     run = train(tmp_path, provider.base_url, detach=True)
     there = Provider(provider.base_url, "sk-a", PACE)

@@ -71,6 +71,22 @@ def test_nobody_there(provider: FinetuneProvider, tmp_path: Path) -> None:
     assert str(caught.value) == line
 
 
+def test_nobody_there_any_more(provider: FinetuneProvider, tmp_path: Path) -> None:
+    """Whoever comes back to a run does not wait longer than at its beginning."""
+    train(tmp_path, provider.base_url, detach=True)
+    provider.knobs.faults = {"GET /v1/fine_tuning/jobs/*": ["503"] * 100}
+    impatient = msgspec.structs.replace(PACE, start_patience_s=0.1, patience_s=60.0)
+    with pytest.raises(FinetuneError, match="answers 503"):
+        train(tmp_path, provider.base_url, impatient)
+
+
+def test_a_key_is_never_repeated(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.refuses = ["method"]
+    provider.knobs.refusal = "Not for sk-very-secret: {}"
+    assert "sk-very-secret" not in fails(tmp_path, provider, objective="dpo", api_key="sk-very-secret")
+    assert "sk-very-secret" not in (tmp_path / "runs" / RUN / "run.json").read_text()
+
+
 def test_something_else_there(provider: FinetuneProvider, tmp_path: Path) -> None:
     provider.knobs.faults = {"GET /v1/models": ["page"]}
     assert "not as OpenAI's API does" in fails(tmp_path, provider)

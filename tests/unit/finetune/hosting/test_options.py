@@ -42,16 +42,36 @@ def test_the_name_of_a_run() -> None:
     assert name_of(options(run="mine"), dataset) == "mine"
 
 
-@pytest.mark.parametrize("address", ["api.openai.com/v1", "ftp://there", "http://", ""])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "api.openai.com/v1",
+        "ftp://there",
+        "http://",
+        "",
+        "http://[x",
+        "http://h:port",
+        "http://h:99999",
+        "http://h/\x01",
+    ],
+)
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(FinetuneError, match="is no address of an API"):
         Provider(address, "sk-a", Pace())
 
 
-def test_an_address_with_a_password_is_not_repeated() -> None:
-    with pytest.raises(FinetuneError, match="--api-key") as caught:
-        Provider("https://me:secret@there/v1", "sk-a", Pace())
+@pytest.mark.parametrize("address", ["https://me:secret@there/v1", "https://me:secret@[there/v1", "me:secret@there"])
+def test_an_address_with_a_password_is_not_repeated(address: str) -> None:
+    with pytest.raises(FinetuneError, match=r"--api-key|--base-url") as caught:
+        Provider(address, "sk-a", Pace())
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["sk-ключ", "sk-a ", "sk-a\t", "sk a"])
+def test_what_is_no_key(key: str) -> None:
+    with pytest.raises(FinetuneError, match="--api-key") as caught:
+        Provider("http://there/v1", key, Pace())
+    assert key.strip() not in str(caught.value)
 
 
 def test_words_of_others_are_one_line() -> None:
