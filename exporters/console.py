@@ -26,9 +26,12 @@ BATCHES_MAX = 1000
 
 
 def terminal(file: IO[str]) -> Console:
-    """A console that colours and fits to the width only where a person looks; NO_COLOR is respected."""
+    """A console that colours and fits to the width only where a person looks; NO_COLOR is respected.
+
+    Texts are shown as they are: what rich would read as a style (`[/INST]`) or a picture (`:smile:`) is somebody's.
+    """
     width = None if file.isatty() else 10_000
-    return Console(file=file, highlight=False, soft_wrap=not file.isatty(), width=width)
+    return Console(file=file, highlight=False, markup=False, emoji=False, soft_wrap=not file.isatty(), width=width)
 
 
 def columns_of(console: Console) -> int | None:

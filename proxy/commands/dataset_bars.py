@@ -15,7 +15,7 @@ from rich.text import Text
 def shown_on(file: IO[str]) -> Iterator[Bars]:
     """Bars there until the end; what is done stays to be read."""
     columns = (
-        TextColumn("{task.description:<24}"),
+        TextColumn("{task.description:<24}", markup=False),  # it has names in it that callers chose
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         _Rate(),

@@ -146,5 +146,5 @@ def _progress() -> Iterator[Callable[[str], Any]]:
         return
     from rich.console import Console
 
-    with Console(stderr=True).status("") as status:
+    with Console(stderr=True, markup=False, emoji=False).status("") as status:
         yield lambda text: status.update(f"{text} ...")

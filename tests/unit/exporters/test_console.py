@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.table import Table
 
 from exporters.call_line import (
     call_of,
@@ -24,7 +25,7 @@ from exporters.call_line import (
     padded,
     printable,
 )
-from exporters.console import ConsoleSink
+from exporters.console import ConsoleSink, terminal
 from exporters.record import CallRecord
 from exporters.sink import Batch
 
@@ -218,6 +219,18 @@ def test_what_costs_something_never_looks_free(usd: float) -> None:
 )
 def test_numbers(count: int, text: str) -> None:
     assert number(count) == text
+
+
+@pytest.mark.parametrize("text", ["[/INST] [b]late[/b] [link=x]", ":smile: [red]x", "a[/]"])
+def test_brackets_and_colons_are_somebodys_text(text: str) -> None:
+    shown = io.StringIO()
+    table = Table(box=None)
+    table.add_column(text)
+    table.add_row(text)
+    console = terminal(shown)
+    console.print(table)
+    console.print(text)
+    assert shown.getvalue().count(text) == 3
 
 
 def test_control_characters_are_shown_not_sent() -> None:
