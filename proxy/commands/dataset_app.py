@@ -119,14 +119,22 @@ def list_datasets(root: RootOption = ROOT, as_json: JsonOption = False) -> None:
     with told():
         from exporters.datasets.describing.catalog import datasets
         from exporters.datasets.describing.manifest import read
+        from exporters.datasets.errors import DatasetError
 
         from .dataset_view import print_list, summary
 
-        found = [(folder, read(folder)) for folder in datasets(root)]
+        found, faults = [], []
+        for folder in datasets(root):
+            try:
+                found.append((folder, read(folder)))
+            except DatasetError as error:
+                faults.append(str(error))
     if as_json:
         print_json([summary(folder, manifest) for folder, manifest in found])
     else:
         print_list(stdout_console(), found, root)
+    if faults:
+        raise CommandFailed("\n".join(faults))
 
 
 @app.command()

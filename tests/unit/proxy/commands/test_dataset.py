@@ -157,6 +157,19 @@ def test_list_show_and_stats() -> None:
     assert "gpt-5-mini" in run("stats", "plans").stdout
 
 
+def test_a_damaged_dataset_hides_no_other_from_the_list() -> None:
+    built("b")
+    for name in ("a", "c"):
+        Path("penstock-datasets", name).mkdir()
+        Path("penstock-datasets", name, "manifest.json").write_text("{")
+    done = CliRunner().invoke(app, ["dataset", "list", "--json"])
+    assert [one["name"] for one in json.loads(done.stdout)] == ["b"]
+    assert [line.split(" ")[0] for line in str(done.exception).splitlines()] == [
+        "penstock-datasets/a/manifest.json",
+        "penstock-datasets/c/manifest.json",
+    ]
+
+
 def test_diff() -> None:
     built("a")
     built("b", "--limit", "20")
