@@ -146,8 +146,7 @@ class Run:
     @classmethod
     def create(cls, root: Path, file: RunFile) -> Run:
         """A new folder below `root`. Raises `FinetuneError`: the name is taken or none, or it cannot be written."""
-        if not _names(file.name):
-            raise FinetuneError(f"{file.name!r} is no name of a run: letters, digits, dots, dashes, at most 100.")
+        check_name(file.name)
         folder = root / file.name
         try:
             folder.mkdir(parents=True)
@@ -192,6 +191,12 @@ class Run:
             except BlockingIOError as error:
                 raise FinetuneError(f"Another process works on the run {self.name}. Wait for it, or end it.") from error
             yield
+
+
+def check_name(name: str) -> None:
+    """Raises `FinetuneError` when no run can be called so."""
+    if not _names(name):
+        raise FinetuneError(f"{name!r} is no name of a run: letters, digits, dots, dashes, at most 100.")
 
 
 def runs(root: Path) -> list[Run]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ..dataset import Dataset
 from ..errors import FinetuneError
-from ..run import RUN, Objective, Run, RunFile, Trained, git_commit, installed
+from ..run import RUN, Objective, Run, RunFile, Trained, check_name, git_commit, installed
 from .checking import Checked
 from .pricing import Price
 from .state import STATE, Hosted, Role, State, Upload
@@ -64,8 +64,10 @@ class HostedOptions:
 
 
 def name_of(options: HostedOptions, dataset: Dataset) -> str:
-    """Of the run."""
-    return options.run or _unfit("-", f"{dataset.name}-{options.model}").strip("-.")[:100]
+    """Of the run. Raises `FinetuneError`: it is none, and might lead out of the folder of runs."""
+    name = options.run or _unfit("-", f"{dataset.name}-{options.model}").strip("-.")[:100]
+    check_name(name)
+    return name
 
 
 def existing(options: HostedOptions, runs: Path) -> Run | None:
@@ -75,15 +77,22 @@ def existing(options: HostedOptions, runs: Path) -> Run | None:
     """
     dataset = Dataset.open(options.dataset)
     folder = runs / name_of(options, dataset)
-    if not (folder / RUN).exists():
-        return None
-    run = Run.open(folder)
-    if run.file.method != "hosted":
-        raise FinetuneError(f"The run {run.name} is no training at a provider. Take another name: --run")
-    with run.held():
-        if not (folder / STATE).exists():  # Killed before anything could be sent: it has not begun.
-            (folder / RUN).unlink()
-            return None
+    if (folder / RUN).exists():
+        run = Run.open(folder)
+        if run.file.method != "hosted":
+            raise FinetuneError(f"The run {run.name} is no training at a provider. Take another name: --run")
+        with run.held():
+            if (folder / STATE).exists():
+                return _same(run, options, dataset)
+            (folder / RUN).unlink()  # Killed before anything could be sent: it has not begun.
+    _sweep(folder)
+    if folder.exists():
+        raise FinetuneError(f"{folder} is there and is no run. Take another name: --run")
+    return None
+
+
+def _same(run: Run, options: HostedOptions, dataset: Dataset) -> Run:
+    """The run, when it is of the same choices. Raises `FinetuneError`."""
     before, now = run.file.arguments, options.arguments() | {"run": run.name}
     changed = [name for name, value in now.items() if name != "dataset" and before.get(name) != value]
     if changed:
@@ -128,7 +137,6 @@ def create(
         prune=write.prune,
         prune_user=write.prune_user,
     )
-    _sweep(runs / file.name)
     run = Run.create(runs, file)
     with run.held():
         State(run.folder, state_of(run, files, price, base_url, api_key)).save()

@@ -9,10 +9,11 @@ import pytest
 
 from finetune.dataset import Dataset, Manifest
 from finetune.errors import FinetuneError
-from finetune.hosting.options import HostedOptions, name_of
+from finetune.hosting.options import HostedOptions, existing, name_of
 from finetune.hosting.pace import Pace
 from finetune.hosting.provider import Provider
 from finetune.hosting.replies import TEXT_MAX, one_line
+from tests.e2e.finetune.hosted_run import write_dataset
 
 
 def options(**more: Any) -> HostedOptions:
@@ -40,6 +41,26 @@ def test_the_name_of_a_run() -> None:
     assert name_of(options(model="ft:gpt-4.1:us::id"), dataset) == "support-ft-gpt-4.1-us-id"
     assert name_of(options(model="a/" + "b" * 200), dataset) == ("support-a-" + "b" * 200)[:100]
     assert name_of(options(run="mine"), dataset) == "mine"
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "/tmp", "a" * 101, "имя", "-a"])
+def test_what_is_no_name_of_a_run(tmp_path: Path, name: str) -> None:
+    """It is said before anything is asked or touched."""
+    dataset = write_dataset(tmp_path / "dataset")
+    (tmp_path / ".lock").touch()
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(FinetuneError, match="is no name of a run"):
+        existing(HostedOptions(dataset=dataset, model="m", run=name), tmp_path / "runs")
+    assert (tmp_path / ".lock").exists()
+    assert (tmp_path / "runs").is_dir()
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "dataset")
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "notes").touch()
+    with pytest.raises(FinetuneError, match=r"mine is there and is no run\. Take another name: --run"):
+        existing(HostedOptions(dataset=dataset, model="m", run="mine"), tmp_path / "runs")
 
 
 @pytest.mark.parametrize(
