@@ -252,15 +252,17 @@ def forget(
     if not names_in_clear or "" in names_in_clear:
         raise CommandFailed("Say who is to be forgotten: --user NAME, or --request ID.")
     with told(), ended_in_order():
+        from exporters.datasets.changing.forgetting import clear, known_files
         from exporters.datasets.changing.forgetting import forget as command
-        from exporters.datasets.changing.forgetting import known_files
         from exporters.datasets.describing.catalog import datasets
 
         from .dataset_reports import print_forgotten
         from .dataset_view import document
 
+        clear(root)
         folders = [folder_of(name, root) for name in names] if names else datasets(root)
         for folder in folders:
+            clear(folder.parent)
             known_files(folder)  # what is wrong with one of them is said before another is changed
         changed = []
         whole = False

@@ -176,9 +176,7 @@ def _nothing_left(outcome: Outcome) -> str:
 def building(root: Path, name: str) -> Iterator[Path]:
     """A folder of this build's own, gone at the end; those of builds that were killed go first."""
     root.mkdir(parents=True, exist_ok=True)
-    for old in root.glob(f".*{_BUILDING}*"):
-        if not _is_alive(old):
-            _clear(old)
+    clear(root)
     folder = root / f".{name}{_BUILDING}{os.getpid()}"
     hidden = folder.with_name(f".{name}.new-{os.getpid()}")  # not seen by another build before it is locked
     hidden.mkdir(mode=0o700)
@@ -190,6 +188,13 @@ def building(root: Path, name: str) -> Iterator[Path]:
     finally:
         os.close(lock)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clear(root: Path) -> None:
+    """Remove what killed builds left in `root`, and put back what one had just moved away. Raises `OSError`."""
+    for old in root.glob(f".*{_BUILDING}*"):
+        if not _is_alive(old):
+            _clear(old)
 
 
 def _clear(folder: Path) -> None:

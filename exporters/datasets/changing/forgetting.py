@@ -20,7 +20,7 @@ import msgspec
 import zstandard
 
 from ... import files
-from ..building.build import building, into_place
+from ..building import build
 from ..building.indexing import forgotten_id
 from ..describing.card import CARD
 from ..describing.catalog import runs
@@ -100,7 +100,7 @@ def forget(folder: Path, *, users: Iterable[str] = (), requests: Iterable[str] =
     trained = runs(folder)
     told_by = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
     try:
-        with building(folder.parent, folder.name) as place:
+        with build.building(folder.parent, folder.name) as place:
             made = place / "made"
             made.mkdir()
             _without(folder, made, manifest, wanted)
@@ -108,7 +108,7 @@ def forget(folder: Path, *, users: Iterable[str] = (), requests: Iterable[str] =
             for name in [*unknown, TRAINED]:
                 _keep(folder / name, made / name)
             _drop_answers(folder.parent, told_by, wanted)
-            into_place(made, folder)
+            build.into_place(made, folder)
     except OSError as error:
         raise DatasetError(f"{folder} cannot be written anew: {error.strerror or error}. It is as it was.") from error
     return Forgotten(
@@ -119,6 +119,14 @@ def forget(folder: Path, *, users: Iterable[str] = (), requests: Iterable[str] =
         not_looked_into=unknown,
         may_remain=wanted.may_remain,
     )
+
+
+def clear(root: Path) -> None:
+    """Before anybody is looked for: what a killed command left in `root` holds people too. Raises `DatasetError`."""
+    try:
+        build.clear(root)
+    except OSError as error:
+        raise DatasetError(f"What was left in {root} cannot be cleared: {error.strerror or error}.") from error
 
 
 def _look(folder: Path, manifest: Manifest, wanted: _Wanted) -> None:

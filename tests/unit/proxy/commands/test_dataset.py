@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -224,6 +225,20 @@ def test_a_dataset_can_be_named_from_inside_it(monkeypatch: pytest.MonkeyPatch, 
     assert json.loads(run("forget", ".", "--user", "user-3", "--json").stdout)[0]["dataset"] == "plans"
     os.chdir(tmp_path)  # another has taken the place of where it was
     assert [path.name for path in Path("penstock-datasets").iterdir()] == ["plans"]
+
+
+@pytest.mark.parametrize("names", [(), ("a",)])
+def test_forget_looks_into_what_a_killed_command_left(names: tuple[str, ...]) -> None:
+    """One was killed when the new dataset had its name, the other between the two renames."""
+    root = Path("penstock-datasets")
+    built("a")
+    shutil.copytree(root / "a", root / ".a.building-1" / "replaced")
+    run("forget", "--user", "user-3", *names)
+    assert [path.name for path in root.iterdir()] == ["a"]
+    built("b")
+    (root / ".b.building-1").mkdir()
+    (root / "b").rename(root / ".b.building-1" / "replaced")
+    assert "6 examples" in run("forget", "--user", "user-3", *(names and ("b",))).stdout
 
 
 def test_forget_says_which_models_had_learnt() -> None:
