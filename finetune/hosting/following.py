@@ -25,10 +25,13 @@ def follow(state: State, log: results.Log, provider: Provider, shown: Shown) -> 
     The file is saved whenever something changes.
     """
     job = state.hosted.job
-    wait_s, began, over_since = provider.pace.poll_s, provider.clock(), 0.0
+    wait_s, began, over_since, paused = provider.pace.poll_s, provider.clock(), 0.0, False
     while True:
         changed = look(state, log, provider, shown)
         now = provider.clock()
+        if job.status == "paused" and not paused:  # Also when it was so before: nothing happens until somebody acts.
+            shown.say(f"It is paused, and goes on with: penstock finetune resume {state.folder.name}")
+        paused = job.status == "paused"
         if job.status in OVER:
             over_since = over_since or now
             if _is_complete(state.hosted) or now - over_since >= provider.pace.settle_s:
@@ -72,8 +75,6 @@ def _take_job(hosted: Hosted, found: FineTuningJob, shown: Shown) -> bool:
     before = (job.status, job.fine_tuned_model, len(job.result_files), job.trained_tokens, job.estimated_finish)
     if found.status != job.status:
         shown.say(f"{job.id} is {one_line(found.status)}.")
-        if str(found.status) == "paused":  # Newer than the SDK's list of states.
-            shown.say("It goes on with: penstock finetune resume RUN")
     job.status = found.status
     job.created = _moment(found.created_at)
     job.finished = _moment(found.finished_at)

@@ -60,7 +60,7 @@ def shown_on_stderr(provider: Provider | None = None) -> Iterator[Any]:
         TextColumn("{task.description:<9}"),
         BarColumn(bar_width=32),
         TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(file=sys.stderr), refresh_per_second=5) as shown:

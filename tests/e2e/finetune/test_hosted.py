@@ -256,6 +256,18 @@ def test_a_change_is_made_once_when_its_answer_is_lost(provider: FinetuneProvide
     there.close()
 
 
+def test_who_watches_a_paused_job_is_told_how_it_goes_on(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(tmp_path, provider.base_url, detach=True)
+    told, short = Told(), msgspec.structs.replace(PACE, watch_max_s=0.1)
+    there = Provider(provider.base_url, "sk-a", short)
+    there.pause(hosted.job_of(run).id)
+    hosted.refresh(run, there, Silent())
+    with pytest.raises(FinetuneError, match="is paused and is not waited for any longer"):
+        hosted.watch(run, there, told)
+    there.close()
+    assert told.lines == ["It is paused, and goes on with: penstock finetune resume support"]
+
+
 def test_what_is_known_is_looked_up(provider: FinetuneProvider, tmp_path: Path) -> None:
     run = train(tmp_path, provider.base_url, detach=True)
     there = Provider(provider.base_url, "sk-a", PACE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from finetune.hosting.state import State
 from finetune.run import Run
+from proxy.commands.finetune_hosted_view import shown_on_stderr
 from tests.e2e.finetune.hosted_commands import KEY, Done, command, document
 from tests.e2e.finetune.hosted_run import write_dataset
 from tests.finetune_provider import FinetuneProvider
@@ -72,3 +74,13 @@ def test_a_run_remembers_the_key_with_the_address(
     )
     assert watched.returncode == 0, watched.stderr
     assert State.open(folder / "penstock-runs" / "first").hosted.api_key == "env:OPENAI_API_KEY"
+
+
+def test_the_words_of_a_provider_are_no_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "100")
+    with shown_on_stderr() as shown:
+        shown.progress("training", 1, 2, "[/b] running")
+    assert "[/b] running" in terminal.getvalue()
