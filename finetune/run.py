@@ -184,8 +184,16 @@ class Run:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nobody else works on this run meanwhile. Raises `FinetuneError` when somebody does. Ends with the process."""
-        with (self.folder / ".lock").open("ab") as lock:
+        """Nobody else works on this run meanwhile. Ends with the process.
+
+        Raises `FinetuneError` when somebody does, or when the folder is not to be written.
+        """
+        path = self.folder / ".lock"
+        try:
+            opened = path.open("ab")
+        except OSError as error:
+            raise FinetuneError(f"{path} cannot be written: {error.strerror}.") from error
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -193,6 +193,16 @@ def test_the_run_is_of_the_same_choices(provider: FinetuneProvider, tmp_path: Pa
     assert "dataset was changed" in fails(tmp_path, provider)
 
 
+def test_a_run_that_cannot_be_written_is_looked_at_all_the_same(provider: FinetuneProvider, tmp_path: Path) -> None:
+    run = train(tmp_path, provider.base_url, detach=True)
+    (run.folder / ".lock").unlink()
+    (run.folder / ".lock").mkdir()  # Whoever runs tests as root may write everywhere else.
+    assert ".lock cannot be written: Is a directory." in fails(tmp_path, provider)
+    there = Provider(provider.base_url, "sk-a", PACE)
+    assert hosted.refresh(run, there, Silent()).hosted.job.status == "queued"
+    there.close()
+
+
 def test_a_dataset_that_cannot_be_written(provider: FinetuneProvider, tmp_path: Path, dataset: Path) -> None:
     (dataset / "trained.jsonl").mkdir()
     line = fails(tmp_path, provider, delete=True)
