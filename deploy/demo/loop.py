@@ -60,6 +60,9 @@ class Told:
     """By phase: how many calls each variant answered, as ClickHouse has it."""
     answer: str = ""
     """One of the tuned model's."""
+    calls: int = 0
+    """All that Penstock recorded."""
+    failed: int = 0
     commands: list[str] = field(default_factory=list)
 
 
@@ -92,11 +95,13 @@ def loop(folder: Path, size: Size) -> Told:
                 told.run = penstock.report("finetune", "show", RUN)
             base_port, tuned_port = free_port(), free_port()
             with served(penstock, base_port, "--untuned", name=BASE), served(penstock, tuned_port, name=TUNED):
-                _add_upstreams(penstock, {BASE: base_port})
+                _add_upstreams(penstock, {BASE: base_port, TUNED: tuned_port})
                 with _timed(told, "evaluation"):
-                    told.evaluation = evaluate(penstock, tuned_port, size)
+                    told.evaluation = evaluate(penstock, size)
                 with _timed(told, "promotion"):
-                    promote(penstock, tuned_port, size, told)
+                    promote(penstock, size, told)
+            rows = penstock.report("stats", "--by", "variant")
+            told.calls, told.failed = (sum(row[name] for row in rows) for name in ("calls", "errors"))
     return told
 
 
@@ -175,26 +180,10 @@ def _add_upstreams(penstock: Penstock, ports: dict[str, int]) -> None:
                 'provider = "demo"\nbatch = "none"\n'
             )
     penstock.reload()
-    deadline = time.monotonic() + _SERVES_WITHIN_S
-    with openai.OpenAI(base_url=penstock.base_url, api_key=KEY, max_retries=5, timeout=60) as client:
-        for name in ports:
-            while not _answers(client, name):
-                if time.monotonic() > deadline:
-                    raise DemoFailed(f"Penstock does not know {name}; its serve.log says why.")
-                time.sleep(0.2)
 
 
-def _answers(client: openai.OpenAI, model: str) -> bool:
-    try:
-        client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}], max_tokens=4)
-    except openai.NotFoundError:
-        return False
-    return True
-
-
-def evaluate(penstock: Penstock, tuned_port: int, size: Size) -> dict[str, Any]:
+def evaluate(penstock: Penstock, size: Size) -> dict[str, Any]:
     """Base and tuned on the test split, scored by words and by the style of the teacher."""
-    _add_upstreams(penstock, {TUNED: tuned_port})
     limit = ("--limit", str(size.evaluated)) if size.evaluated else ()
     penstock.run(
         *("evaluate", DATASET, "--split", "test", "--models", f"{BASE},{TUNED}", "--run", RUN),
@@ -205,7 +194,7 @@ def evaluate(penstock: Penstock, tuned_port: int, size: Size) -> dict[str, Any]:
     return found
 
 
-def promote(penstock: Penstock, port: int, size: Size, told: Told) -> None:
+def promote(penstock: Penstock, size: Size, told: Told) -> None:
     """A share, then all, then back; each time sessions call the alias, and ClickHouse says who answered."""
     first = ("--alias", ALIAS, "--canary", "30%", "--base-model", BASE, "--model", TUNED, "--upstream", TUNED)
     for phase, words in (("30 %", first), ("100 %", ("--alias", ALIAS, "--to", "100%"))):

@@ -19,7 +19,10 @@ def _head(told: Told, size: Size) -> Iterator[str]:
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in told.took_s.items())
     yield f"{size.conversations} conversations became {told.manifest['written']} examples ({counts})."
     yield ""
-    yield f"All of it took {total / 60:.1f} minutes: {times}."
+    yield (
+        f"All of it took {total / 60:.1f} minutes: {times}. {told.calls:,} calls went through Penstock, "
+        f"{told.failed:,} of them failed."
+    )
 
 
 def _training(told: Told) -> Iterator[str]:

@@ -117,9 +117,18 @@ provider = "demo"
         return process, path
 
     def reload(self) -> None:
-        """Have it load the configuration anew."""
+        """Have it load the configuration anew, and wait until it has. Raises `DemoFailed`."""
         assert self._process is not None
+        since = time.time()
         self._process.send_signal(signal.SIGHUP)
+        while time.time() < since + READY_WITHIN_S and self._process.poll() is None:
+            note = json.loads((self.folder / "penstock-data/serve.json").read_text())
+            if note["loaded"] >= since:
+                return
+            if note["refused"] >= since:
+                raise DemoFailed(f"Penstock did not take its configuration: {note['refusal']}")
+            time.sleep(0.1)
+        raise DemoFailed(f"Penstock did not load its configuration; {self.folder / 'serve.log'} says why.")
 
     def report(self, *words: str) -> Any:
         """What a command says with `--json`."""
