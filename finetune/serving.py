@@ -93,6 +93,8 @@ def _is_gguf(base: Path) -> bool:
 def prepare(run: Run, engine: Literal["llama.cpp", "transformers"]) -> Path:
     """The file or folder that the engine loads beside or instead of the base. Raises `FinetuneError`."""
     made = run.gguf_adapter if engine == "llama.cpp" else run.merged
+    if _is_newer(made, run.adapter):
+        return made  # without holding the run, whose folder need not be one that can be written to
     with run.held():
         if _is_newer(made, run.adapter):
             return made

@@ -96,6 +96,14 @@ def test_what_an_engine_needs_is_made_once_for_each_adapter(gguf: Path, tmp_path
     assert run.gguf_adapter.stat().st_ino != made
 
 
+def test_what_is_there_is_served_from_a_folder_that_cannot_be_written_to(gguf: Path, tmp_path: Path) -> None:
+    run = trained(tmp_path / "runs", gguf)
+    made = prepare(run, "llama.cpp")
+    (run.folder / ".lock").unlink()
+    (run.folder / ".lock").mkdir()  # nobody can hold it
+    assert prepare(run, "llama.cpp") == made
+
+
 def test_base_and_adapter_are_merged_with_the_tokenizer_of_the_run(tiny_base: Path, tmp_path: Path) -> None:
     run = trained(tmp_path / "runs", tiny_base)
     assert prepare(run, "transformers") == run.merged
