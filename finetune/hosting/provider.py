@@ -143,12 +143,16 @@ class Provider:
         return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.retrieve(job_id), "id", "status"))
 
     def events(self, job_id: str, after: str) -> list[FineTuningJobEvent]:
-        """Those since the event `after`, oldest first. The API gives the newest first."""
+        """Those since the event `after`, oldest first: the API gives the newest first. None where it has no such list."""
 
         def ask() -> list[FineTuningJobEvent]:
             found = []
             one: FineTuningJobEvent
-            for one in items(self._client.fine_tuning.jobs.list_events(job_id, limit=100)):
+            try:
+                page = self._client.fine_tuning.jobs.list_events(job_id, limit=100)
+            except openai.NotFoundError:
+                return []
+            for one in items(page):
                 if one.id == after:
                     break
                 if isinstance(one.id, str):  # One without a name would be new at every look.

@@ -19,7 +19,6 @@ STATE: Final = "hosted.json"
 VERSION: Final = 1
 
 Role = Literal["training", "validation"]
-ROLES: Final[tuple[Role, ...]] = ("training", "validation")
 
 
 class Asked(msgspec.Struct, kw_only=True):

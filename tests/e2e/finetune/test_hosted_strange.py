@@ -61,6 +61,13 @@ def test_what_is_not_needed_may_be_anything(
     assert State.open(run.folder).hosted.job.fine_tuned_model == run.file.model, "what was kept can be read again"
 
 
+def test_a_provider_without_events(provider: FinetuneProvider, tmp_path: Path) -> None:
+    provider.knobs.faults = {"GET /v1/fine_tuning/jobs/*/events": ["404"] * 100}
+    write_dataset(tmp_path / "dataset")
+    run = train(tmp_path, provider.base_url)
+    assert (run.file.state, run.file.steps) == ("finished", 2), "the results say what events did not"
+
+
 def test_lists_that_give_their_first_page_again_and_again(provider: FinetuneProvider, tmp_path: Path) -> None:
     provider.knobs.pages_of, provider.knobs.steps = 2, 6
     provider.knobs.faults = {FILES: ["cut after"], JOBS: ["cut after"]}
