@@ -143,7 +143,7 @@ class Provider:
         return self.patiently(lambda: shaped(self._client.fine_tuning.jobs.retrieve(job_id), "id", "status"))
 
     def events(self, job_id: str, after: str) -> list[FineTuningJobEvent]:
-        """Those since the event `after`, oldest first: the API gives the newest first. None where it has no such list."""
+        """Those since the event `after`, oldest first (the API gives the newest first); none where there is no list."""
 
         def ask() -> list[FineTuningJobEvent]:
             found = []
