@@ -59,7 +59,7 @@ class App:
 
     def begin_draining(self) -> None:
         """Connections are closed with their replies from now on, and nobody is held for one any longer."""
-        self.server.draining = True
+        self.server.drain()
         if self.batch is not None:
             self.batch.release()
 

@@ -22,7 +22,7 @@ from .lookup import lookup
 _log = logging.getLogger(__name__)
 
 _IDLE_GRACE_S = 1.0
-"""Kept-alive connections may still send one more call after the listening sockets are closed; its reply closes them."""
+"""Kept-alive connections may still send one more call; its reply closes them."""
 
 
 async def serve(job: Job) -> None:
@@ -88,10 +88,8 @@ async def _drain(app: App, timeout_s: float, hurry: asyncio.Event) -> None:
 
 
 async def _finished(app: App) -> None:
-    """Return when no exchange is open, having given idle connections the chance of one last call."""
-    await asyncio.sleep(_IDLE_GRACE_S if app.server.connections else 0)
-    app.server.pre_shutdown()
-    await app.server.idle()
+    """Return when no exchange is open, having given each connection the chance of one last call."""
+    await app.server.emptied(_IDLE_GRACE_S)
     await app.record.drained(float("inf"))
 
 

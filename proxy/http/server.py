@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
@@ -23,6 +23,8 @@ from .answer import CLOSED, Sent, head, send_stream, send_whole
 from .websocket import bridge
 
 _log = logging.getLogger(__name__)
+
+_LOOK_S: Final = 0.02
 
 
 class Limits:
@@ -59,6 +61,7 @@ class Server(web.Server):
         self.limits = limits
         self._monotonic = monotonic
         self.draining = False
+        """Connections end with their next reply. Set by `drain`."""
         self.open = 0
         """Exchanges being served now."""
         self._idle: asyncio.Event | None = None
@@ -80,6 +83,7 @@ class Server(web.Server):
             return Sent(keep_alive=False)
         finally:
             connection.exchange = None
+            connection.touched = self._loop.time() if self.draining else 0.0
             self.open -= 1
             if not self.open and self._idle is not None:
                 self._idle.set()
@@ -95,6 +99,27 @@ class Server(web.Server):
             for task in self._outliving:
                 task.cancel()
             await asyncio.wait(self._outliving, timeout=timeout)
+
+    def drain(self) -> None:
+        self.draining = True
+        for connection in self._served():
+            connection.touched = self._loop.time()
+
+    async def emptied(self, grace_s: float) -> None:
+        """Return when no exchange is open and no connection left. `drain` first.
+
+        A connection that was not told to be its last is kept for `grace_s` more, since draining began or its reply
+        ended: whoever has it may be sending the next call on it, which would be lost if it were closed at once.
+        """
+        while self.connections or self.open:
+            until = self._loop.time() - grace_s
+            for connection in self._served():
+                if connection.exchange is None and connection.touched <= until:
+                    connection.force_close()
+            await asyncio.sleep(_LOOK_S)
+
+    def _served(self) -> list[_Connection]:
+        return cast("list[_Connection]", self.connections)
 
     async def idle(self) -> None:
         """Return when no exchange is open."""
@@ -177,14 +202,17 @@ class _Refusal:
 class _Connection(RequestHandler):
     """Answers what aiohttp's parser refuses, and defects of ours, in OpenAI's envelope."""
 
-    __slots__ = ("_silence", "exchange")
+    __slots__ = ("_silence", "exchange", "touched")
 
     exchange: Exchange | None
     """Being served now."""
+    touched: float
+    """While the server drains, when something last came or went, by the loop's clock."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.exchange = None
+        self.touched = self._loop.time()
         limits = cast(Server, self._manager).limits
         self._silence = self._loop.call_later(limits.head_s, self._close_if_silent)
 
@@ -198,6 +226,8 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if cast(Server, self._manager).draining:
+            self.touched = self._loop.time()
         if self._messages and self._current_request is not None and isinstance(self._messages[-1][0], _ErrInfo):
             # The parser gave up within the body, and would leave whoever reads it waiting.
             self._current_request.content.set_exception(web.RequestPayloadError("its framing is not valid"))

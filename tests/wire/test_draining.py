@@ -1,0 +1,85 @@
+"""A worker that ends: each connection may begin one more call, whose reply says that it was the last."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.wire.proxied import Caller, Proxied, post, proxied
+from tests.wire.scripted import SSE_HEAD, Conn, Request, ScriptedUpstream, chunk, event, json_reply
+from tests.wire.test_transparency import ANSWER
+
+CHAT = b'{"model":"gpt-5","messages":[]}'
+STREAM = b'{"model":"gpt-5","messages":[],"stream":true}'
+GRACE_S = 0.3
+
+
+async def asked(caller: Caller, body: bytes = CHAT) -> dict[str, str]:
+    """The header fields of the reply."""
+    await caller.send(post("/v1/chat/completions", body))
+    status, headers, _ = await caller.reply()
+    assert status == 200
+    return {name.lower(): value for name, value in headers}
+
+
+def draining(proxy: Proxied) -> asyncio.Task[None]:
+    proxy.app.begin_draining()
+    return asyncio.create_task(proxy.app.server.emptied(GRACE_S))
+
+
+async def test_a_connection_whose_stream_ends_while_it_drains_has_one_more_call(tmp_path: Path) -> None:
+    end = asyncio.Event()
+
+    async def script(request: Request, conn: Conn) -> None:
+        if request.body == CHAT:
+            await json_reply(ANSWER)(request, conn)
+            return
+        await conn.send(SSE_HEAD + chunk(event({"choices": []})))
+        async with asyncio.timeout(10):
+            await end.wait()
+        await conn.send(chunk(event("[DONE]")) + chunk(b""))
+
+    async with ScriptedUpstream(script) as upstream, proxied(tmp_path, upstream.url) as proxy:
+        caller = await Caller.connect(proxy)
+        await caller.send(post("/v1/chat/completions", STREAM))
+        _, headers = await caller.head()
+        assert "close" not in dict(headers).get("Connection", "")
+        emptied = draining(proxy)
+        await asyncio.sleep(2 * GRACE_S)  # longer than idle ones are kept
+        end.set()
+        while await caller.chunk():
+            pass
+        await asyncio.sleep(GRACE_S / 3)
+        assert (await asked(caller))["connection"] == "close"
+        assert await caller.reader.read() == b""
+        caller.close()
+        async with asyncio.timeout(5):
+            await emptied
+
+
+async def test_idle_connections_are_closed_when_nothing_comes_and_not_before(tmp_path: Path) -> None:
+    async with ScriptedUpstream(json_reply(ANSWER)) as upstream, proxied(tmp_path, upstream.url) as proxy:
+        silent, used, halfway = [await Caller.connect(proxy) for _ in range(3)]
+        await asked(used)
+        await asyncio.sleep(1.5 * GRACE_S)  # idle before it drains
+        emptied = draining(proxy)
+        request = post("/v1/chat/completions", CHAT)
+        for place in range(0, len(request), 30):  # slower than the grace
+            await halfway.send(request[place : place + 30])
+            await asyncio.sleep(GRACE_S / 3)
+            if place == 0:
+                assert (await asked(used))["connection"] == "close"
+        status, headers, _ = await halfway.reply()
+        assert (status, dict(headers)["Connection"]) == (200, "close")
+        assert await silent.reader.read() == b""
+        async with asyncio.timeout(5):
+            await emptied
+        for caller in (silent, used, halfway):
+            caller.close()
+
+
+async def test_nobody_waits_for_connections_that_there_are_not(tmp_path: Path) -> None:
+    async with ScriptedUpstream(json_reply(ANSWER)) as upstream, proxied(tmp_path, upstream.url) as proxy:
+        proxy.app.begin_draining()
+        async with asyncio.timeout(5):
+            await proxy.app.server.emptied(3600)
