@@ -128,7 +128,7 @@ def promote(text: str, wanted: Promotion, upstreams: Sequence[Table]) -> tuple[s
     before = {} if place is None else _shares(aliases.variants(place))
     restore = {BASE: 100.0} if place is None else _weights(aliases.variants(place))
     if place is None:
-        aliases.add_alias({"name": wanted.alias, "sticky": wanted.sticky}, [_base(wanted)])
+        aliases.add_alias({"name": wanted.alias, "sticky": wanted.sticky, "baseline": BASE}, [_base(wanted)])
         place = len(aliases.tables["models"]) - 1
     _put(aliases, place, wanted)
     _give(aliases, place, wanted)

@@ -79,6 +79,7 @@ def test_a_new_alias_and_its_upstream(tmp_path: Path) -> None:
             {
                 "name": "bot",
                 "sticky": "user",
+                "baseline": "base",
                 "variants": [
                     {"name": "base", "model": "gpt-5-mini", "weight": 90},
                     {"name": "v1", "model": "v1", "weight": 10, "upstream": "v1", "prune": ["Be brief."]},
