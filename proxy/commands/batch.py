@@ -205,10 +205,10 @@ def watch(
 
 def _watch_bars(console: Console, look: Callable[[], Sequence[Overview]], sleep: Callable[[float], None]) -> None:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as progress:
