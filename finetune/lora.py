@@ -134,14 +134,14 @@ def around(
 def planned(material: Material, made: Trainer) -> Plan:
     """In numbers, what `made` is about to do."""
     rows: Any = made.train_dataset
+    validation: Any = made.eval_dataset
     return plan(
         material.options,
         material.machine,
         made.model,
         counted=material.counted,
-        validation_examples=len(material.validation),
-        rows=len(rows),
-        row_length=max(map(len, rows["input_ids"])) if material.options.packing else max(rows["length"]),
+        lengths=[*map(len, rows["input_ids"])] if material.options.packing else list(rows["length"]),
+        validation_lengths=list(validation["length"]) if validation is not None else [],
         answers_by=material.answers_by,
     )
 

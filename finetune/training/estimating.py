@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from .conversations import Counted
 from .machine import Machine
+from .memory import memory_bytes
 from .options import LoraOptions
 
 if TYPE_CHECKING:
     import torch
 
-OPTIMIZER_BYTES: Final = 8
-"""AdamW's two moments of a parameter, in float32."""
-ACTIVATIONS: Final = 34
-"""Values that a layer keeps for each token and hidden unit (https://arxiv.org/abs/2205.05198, without dropout and
-attention's square, which newer kernels do not keep)."""
-LOGITS: Final = 6
-"""Copies in float32 of what a token gets for every word there is: logits, their gradient, what the loss and the shown
-accuracy make of them. As measured with SmolLM2-135M on a CPU."""
-PROCESS_BYTES: Final = 400_000_000
-"""Of PyTorch and its libraries, where they share the memory."""
+SHARE: Final = 0.35
+"""Of the speed of a product of matrices, what a run gets out of a device: with SmolLM2-135M on a CPU 0.28 to 0.48, and
+0.3 to 0.4 is what is told of GPUs. The rest goes into what is no product, and into waiting for memory."""
 _TRIAL_S: Final = 0.2
 
 
@@ -49,9 +45,13 @@ class Plan:
     memory_bytes: int
     """Estimated, of one device."""
     memory_bytes_there: int
+    validations: int
+    """Between the steps; the last step has one."""
     seconds: float
-    """Estimated from the floating-point operations of a step and how fast this device multiplies matrices."""
+    """Estimated, of training, its validations and the two perplexities at the end: their floating-point operations at
+    `SHARE` of `flops_per_s`."""
     flops_per_s: float
+    """Of products of matrices, measured now."""
     left_out: str
     answers_by: str
     """How answers are found: `marks`, `trl`, `prefixes`."""
@@ -77,57 +77,55 @@ def plan(
     model: Any,
     *,
     counted: Counted,
-    validation_examples: int,
-    rows: int,
-    row_length: int,
+    lengths: Sequence[int],
+    validation_lengths: Sequence[int],
     answers_by: str,
 ) -> Plan:
-    """`row_length`: tokens of the longest row."""
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    weights = int(model.get_memory_footprint())
-    steps, epochs = steps_of(options, rows, machine.processes)
-    config = model.config.get_text_config()
+    """`lengths`: tokens of each row, what is packed being one; of a pair, of its prompt with the longer answer."""
+    steps, epochs = steps_of(options, len(lengths), machine.processes)
+    validations = math.ceil(steps / save_steps_of(options, steps)) if validation_lengths else 0
     parameters = _parameters(model)
     speed = flops_per_s(machine.device, machine.dtype)
     # Forward and the way back to each adapter, two operations a parameter and token each; once more forward where
     # activations are made anew. Of a pair both answers, and both once more forward by the base.
-    passes = 4 + (2 if options.gradient_checkpointing else 0) + (2 if options.dpo else 0)
-    flops = passes * parameters * counted.tokens * epochs / machine.processes
-    tokens = min(options.batch_size, rows) * row_length * (2 if options.dpo else 1)
-    layers = 1 if options.gradient_checkpointing else config.num_hidden_layers
-    kept = tokens * config.hidden_size * (ACTIVATIONS * layers * machine.dtype.itemsize // 2)
-    kept += tokens * config.hidden_size * config.num_hidden_layers * machine.dtype.itemsize
-    kept += tokens * _adapted(model, options) * layers // config.num_hidden_layers * machine.dtype.itemsize
-    kept += tokens * config.vocab_size * LOGITS * 4
-    kept += PROCESS_BYTES if machine.device.type == "cpu" else 0
+    both = 2 if options.dpo else 1
+    passes = both * (4 + (2 if options.gradient_checkpointing else 0) + (2 if options.dpo else 0))
+    passes_validating = both * (4 if options.dpo else 2)
+    passed = passes * epochs * padded(lengths, options) / machine.processes
+    passed += passes_validating * validations * padded(validation_lengths, options) / machine.processes
+    passed += 2 * 2 * sum(validation_lengths)
     return Plan(
         device=machine.named,
         dtype=machine.dtype_name,
         parameters=parameters,
-        trainable=trainable,
-        weights_bytes=weights,
+        trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        weights_bytes=int(model.get_memory_footprint()),
         examples=counted.taken,
-        validation_examples=validation_examples,
+        validation_examples=len(validation_lengths),
         tokens=counted.tokens,
         learnt_tokens=counted.learnt,
-        rows=rows,
+        rows=len(lengths),
         step_examples=options.batch_size * options.accumulation * machine.processes,
         steps=steps,
         epochs=epochs,
-        memory_bytes=weights + trainable * (4 + OPTIMIZER_BYTES) + kept,
+        memory_bytes=memory_bytes(options, machine, model, lengths),
         memory_bytes_there=machine.memory_bytes(),
-        seconds=flops / speed,
+        validations=validations,
+        seconds=passed * parameters / (speed * SHARE),
         flops_per_s=speed,
         left_out=counted.left_out(),
         answers_by=answers_by,
     )
 
 
-def _adapted(model: Any, options: LoraOptions) -> int:
-    """Values that adapters keep for a token: their inputs once more, where some are dropped."""
-    if not options.dropout:
-        return 0
-    return sum(int(part.in_features) for part in model.modules() if hasattr(part, "lora_A"))
+def padded(lengths: Sequence[int], options: LoraOptions) -> int:
+    """Tokens of all with what fills the shorter rows of a batch up, for one order that stands for any. Packed rows are
+    not filled up."""
+    if options.packing:
+        return sum(lengths)
+    rows = sorted(lengths) if options.group_by_length else random.Random(0).sample(lengths, len(lengths))
+    batches = [rows[at : at + options.batch_size] for at in range(0, len(rows), options.batch_size)]
+    return sum(max(batch) * len(batch) for batch in batches)
 
 
 def _parameters(model: Any) -> int:
@@ -164,14 +162,20 @@ def words(found: Plan) -> list[str]:
         f"steps       {found.steps:,} of {found.step_examples} examples: {found.epochs:.3g} epochs",
         f"memory      about {size(found.memory_bytes)}, {size(found.weights_bytes)} of it weights"
         + (f"; there are {size(found.memory_bytes_there)}" if found.memory_bytes_there else ""),
-        f"time        about {duration(found.seconds)}, from the operations of a step at "
-        f"{found.flops_per_s / 1e12:.3g} TFLOP/s (measured)",
+        f"time        about {duration(found.seconds)}{_validated(found)}, at {SHARE * 100:.0f} % of the "
+        f"{found.flops_per_s / 1e12:.3g} TFLOP/s that were measured",
     ]
     if found.rows != found.examples:
         lines.insert(3, f"packed      into {found.rows:,} rows")
     if found.left_out:
         lines.insert(3, f"            {found.left_out}")
     return lines
+
+
+def _validated(found: Plan) -> str:
+    if not found.validation_examples:
+        return ""
+    return f" with {found.validations:,} validation{'s' * (found.validations != 1)} and two perplexities"
 
 
 _BY: Final = {
