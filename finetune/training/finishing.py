@@ -76,7 +76,7 @@ def close(run: Run, dataset: Dataset, machine: Machine, tokens_per_second: float
     run.card.write_text(card(file))
     dataset.note_trained(run=run.name, base=file.base, adapter=str(run.adapter.resolve()), at=now)
     run.save()
-    watch.say(curves.in_terminal(log, _CURVE_WIDTH))
+    watch.say(curves.in_terminal(log, min(shutil.get_terminal_size((_CURVE_WIDTH, 0)).columns, _CURVE_WIDTH)))
     watch.say(
         f"finished    {file.steps:,} steps, {file.tokens_per_second:,.0f} tokens/s, "
         f"{size(file.memory_bytes_peak)} of memory at most"

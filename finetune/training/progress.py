@@ -97,6 +97,7 @@ class Steps(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         self._bar: Any = None
         self._move: Callable[[int, str], None] = lambda count, note: None
         self._loss = 0.0
+        self._note = ""
         self._tokens = 0
         self._began = 0.0
         self._ended = 0.0
@@ -113,12 +114,15 @@ class Steps(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._ended = self._clock()
-        self._move(1, f"loss {self._loss:.3f}, {self.tokens_per_second:,.0f} tokens/s")
+        self._move(1, self._note)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         logs = logs or {}
         self._loss = logs.get("loss", self._loss)
         self._tokens = int(logs.get("num_tokens", self._tokens))
+        if "loss" in logs:  # after the step that it is of
+            self._note = f"loss {self._loss:.3f}, {self.tokens_per_second:,.0f} tokens/s"
+            self._move(0, self._note)
         if "eval_loss" in logs:
             self._watch.say(
                 f"step {state.global_step} of {state.max_steps}: loss {self._loss:.4f}, "

@@ -47,6 +47,7 @@ def summary(run: Run) -> dict[str, Any]:
 def print_runs(console: Console, found: Sequence[Run], root: Path, now: datetime) -> None:
     """One line for each; perplexity is that of base and tuned."""
     shown = table("name", "method", "dataset", "base", "state")
+    shown.columns[0].no_wrap = True  # the last to be cut on a narrow terminal: commands want it whole
     for head in ("steps", "loss", "perplexity", "age"):
         shown.add_column(head, justify="right", no_wrap=True)
     for run in found:
@@ -156,7 +157,7 @@ def _facts(run: Run) -> Iterator[tuple[str, str]]:
     if file.memory_bytes_peak:
         yield "memory", f"{file.memory_bytes_peak / 1e9:,.1f} GB at most"
     for name, loss in file.loss.items():
-        yield f"{name} loss"[:14], f"{loss:.4f}"
+        yield "loss", f"{name} {loss:.4f}"
     for name, found in file.perplexity.items():
         interval = f"[{found.low:.3f}, {found.high:.3f}], {found.n:,} examples"
         yield "perplexity", f"{name} {found.mean:.3f} {interval}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from finetune.run import Interval, Run, RunFile, Trained
@@ -64,6 +66,16 @@ def test_runs_are_listed_with_what_came_of_them(root: Path) -> None:
     assert " ".join(tuned.split()) == "tuned qlora support-v1 smol.gguf finished 1,500 1.625 14.50 → 6.75 3h"
 
 
+def test_on_a_narrow_terminal_names_are_whole(root: Path) -> None:
+    from finetune.run import runs
+    from proxy.commands.finetune_runs_view import print_runs
+
+    file = io.StringIO()
+    print_runs(Console(file=file, width=60), runs(root), root, NOW)
+    lines = file.getvalue().splitlines()
+    assert [line.split()[0] for line in lines if line[0] != " "] == ["name", "at-openai", "tuned"]
+
+
 def test_runs_are_listed_for_programs(root: Path) -> None:
     hosted, tuned = json.loads(said("runs", "--runs", str(root), "--json"))
     assert (tuned["name"], tuned["state"], tuned["validation_loss"]) == ("tuned", "finished", 1.625)
@@ -77,6 +89,7 @@ def test_one_run_is_shown_with_its_curve(root: Path) -> None:
     for part in (
         *("support-v1 (1,200 train), abababababab", "/models/smol.gguf", "10 trained of 1,000", "1,500"),
         *("rank=16  targets=q_proj,v_proj", "base 14.500 [13.000, 16.000], 80 examples", "best: 1.625 at step 4"),
+        *("loss          train 1.5000\n", "loss          validation 1.6250\n"),
         *("1 beginnings of prompts", f"{root}/tuned/adapter", "penstock finetune serve tuned"),
     ):
         assert part in shown, part
