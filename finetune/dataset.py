@@ -146,12 +146,19 @@ class Dataset:
         if found != named:
             raise FinetuneError(f"{path} was changed after it was made. Make it again: penstock dataset rebuild")
 
+    def check_noted(self) -> None:
+        """Raises `FinetuneError` when `note_trained` could not write, before a run is begun that could not end."""
+        self._note(b"")
+
     def note_trained(self, *, run: str, base: str, adapter: str, at: datetime) -> None:
         """Append to `trained.jsonl`, by which whoever is taken out of the dataset learns where else he is."""
         line = {"run": run, "base": base, "adapter": adapter, "at": at.isoformat(timespec="seconds")}
+        self._note(msgspec.json.encode(line) + b"\n")
+
+    def _note(self, line: bytes) -> None:
         try:
             with (self.folder / TRAINED).open("ab") as file:
-                file.write(msgspec.json.encode(line) + b"\n")
+                file.write(line)
         except OSError as error:
             raise FinetuneError(f"{self.folder / TRAINED} cannot be written: {error.strerror}.") from error
 

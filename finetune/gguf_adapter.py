@@ -82,7 +82,7 @@ def write_gguf_adapter(adapter: Path, base_config: Path | Mapping[str, Any], out
     why = refusal(adapter)
     if why:
         raise FinetuneError(why)
-    shape = _shape_of_gguf(base_config) if _is_gguf(base_config) else _shape_of(base_config)
+    shape = _shape_of_gguf(base_config) if _is_gguf(base_config) else shape_of(base_config)
     tensors = list(_renamed(adapter, shape))
     if not tensors:
         raise FinetuneError(f"{adapter} is an adapter without weights. Train it again.")
@@ -104,7 +104,8 @@ def _config_of(adapter: Path) -> dict[str, Any]:
     return config
 
 
-def _shape_of(base: Path | Mapping[str, Any]) -> Shape:
+def shape_of(base: Path | Mapping[str, Any]) -> Shape:
+    """By its configuration. Raises `FinetuneError` when adapters of it are not written."""
     if isinstance(base, Path):
         path = base / "config.json" if base.is_dir() else base
         try:

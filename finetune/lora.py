@@ -22,6 +22,7 @@ from transformers.trainer_callback import PrinterCallback
 from . import run as runs
 from .dataset import Dataset
 from .errors import FinetuneError
+from .gguf_adapter import shape_of
 from .run import Run, RunFile, Trained
 from .training import checkpoints, finishing
 from .training.adapting import examples_of, packed, pairs_of, trainer
@@ -58,6 +59,7 @@ def train(options: LoraOptions, run: Run | None = None, *, root: Path = runs.RUN
     with one_line(options):
         material = gather(options, watch or Silent())
     machine = material.machine
+    machine.first(material.dataset.check_noted)
     watch = watch if watch and machine.main else Silent()
     new = run is None
     run = Run.open(machine.first(lambda: (run or _new(material, root)).folder))
@@ -152,7 +154,7 @@ def trained(run: Run, made: Trainer, machine: Machine, interruption: Interruptio
     Raises `KeyboardInterrupt` when a signal ended it; there is a checkpoint then.
     """
     if (best := checkpoints.over(run.checkpoints)) is not None:  # what came after training was interrupted
-        set_peft_model_state_dict(made.model, load_peft_weights(str(best), device=str(machine.device)))
+        _put_on(made, best, machine)
         return
     machine.wait()
     if machine.main:
@@ -161,15 +163,23 @@ def trained(run: Run, made: Trainer, machine: Machine, interruption: Interruptio
         cut_log(run.log, checkpoints.step_of(last) if last else 0)
     machine.wait()
     last = checkpoints.newest(run.checkpoints)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries about each other
-        made.train(resume_from_checkpoint=str(last) if last else None)
+    if last is None or not checkpoints.ended(last, made.args.max_steps, run.file.arguments["patience"]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of libraries about each other
+            made.train(resume_from_checkpoint=str(last) if last else None)
+        if interruption.stopped:
+            raise KeyboardInterrupt
+        last = checkpoints.newest(run.checkpoints)
+    else:  # trl would go on to the end of the epoch
+        _put_on(made, checkpoints.best_by(last), machine)
+    if machine.main and last is not None:
+        checkpoints.set_over(run.checkpoints, checkpoints.best_by(last))
     if interruption.asked:
         raise KeyboardInterrupt
-    named = made.state.best_model_checkpoint
-    best = Path(named) if named else checkpoints.newest(run.checkpoints)
-    if machine.main and best is not None:
-        checkpoints.set_over(run.checkpoints, best)
+
+
+def _put_on(made: Trainer, checkpoint: Path, machine: Machine) -> None:
+    set_peft_model_state_dict(made.model, load_peft_weights(str(checkpoint), device=str(machine.device)))
 
 
 def _new(material: Material, root: Path) -> Run:
@@ -217,4 +227,7 @@ def _loaded(material: Material) -> Any:
     """The base: 4 bits are made on the device itself, all else is moved there by the trainer."""
     machine, options = material.machine, material.options
     place = machine.device if options.qlora else "cpu"
-    return load_model(material.base, dtype=machine.dtype, device=place, quantise=options.qlora)
+    model = load_model(material.base, dtype=machine.dtype, device=place, quantise=options.qlora)
+    if options.gguf:
+        shape_of(model.config.to_dict())  # refused before it is trained, not after
+    return model

@@ -157,7 +157,11 @@ class Run:
         except OSError as error:
             raise FinetuneError(f"{folder} cannot be made: {error.strerror}.") from error
         run = cls(folder, file)
-        run.save()
+        try:
+            run.save()
+        except FinetuneError:
+            folder.rmdir()  # else the name were taken by a run that is none
+            raise
         return run
 
     @classmethod

@@ -39,7 +39,10 @@ def find_base(source: str) -> Base:
 
     Raises `FinetuneError`: nothing there, no weights, no tokenizer, no network.
     """
-    path = Path(source).expanduser()
+    try:
+        path = Path(source).expanduser()
+    except RuntimeError as error:
+        raise FinetuneError(f"There is no home for {source}.") from error
     if path.is_file():
         return _gguf(path)
     if path.is_dir():

@@ -11,7 +11,9 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
+
+from .tracking import spent
 
 MARK: Final = "whole"
 OVER: Final = "over"
@@ -41,6 +43,23 @@ def over(folder: Path) -> Path | None:
     except FileNotFoundError:
         return None
     return path if (path / MARK).exists() else None
+
+
+def ended(checkpoint: Path, steps: int, patience: int) -> bool:
+    """Whether training was over with it: all steps were done, or `patience` was spent, if there is any."""
+    state = _state(checkpoint)
+    return state.global_step >= steps or bool(patience and spent(state.log_history, patience))
+
+
+def best_by(checkpoint: Path) -> Path:
+    """The one with the best validation loss as far as `checkpoint` goes; itself where nothing was validated."""
+    named = _state(checkpoint).best_model_checkpoint
+    best = checkpoint.with_name(Path(named).name) if named else checkpoint  # the run may have been moved
+    return best if (best / MARK).exists() else checkpoint
+
+
+def _state(checkpoint: Path) -> TrainerState:
+    return TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
 
 
 def set_over(folder: Path, checkpoint: Path) -> None:

@@ -16,12 +16,20 @@ class Exhausted(FinetuneError):
 @contextmanager
 def one_line(options: LoraOptions) -> Iterator[None]:
     """Raises `FinetuneError` in place of what PyTorch raises without memory, and of a full or failing disk."""
+    from safetensors import SafetensorError
+
     try:
         yield
     except (RuntimeError, MemoryError) as error:
+        if _lacks_room(error):
+            raise FinetuneError(
+                "A checkpoint cannot be written: the disk is full or fails. The last whole one is kept."
+            ) from error
         if not lacks_memory(error):
             raise
         raise Exhausted(_try(options)) from error
+    except SafetensorError as error:
+        raise FinetuneError(f"Weights cannot be written or read: {' '.join(str(error).split())}.") from error
     except OSError as error:
         what = f"{error.filename or 'A file'} cannot be written or read"
         raise FinetuneError(f"{what}: {error.strerror or error}.") from error
@@ -36,6 +44,11 @@ def lacks_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and any(text in said for text in ("not enough memory", "out of memory", "can't allocate memory"))
     )
+
+
+def _lacks_room(error: BaseException) -> bool:
+    """What `torch.save` says when less was written than it gave: there is no error of the system in it."""
+    return "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
 
 
 def _try(options: LoraOptions) -> str:

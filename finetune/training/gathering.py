@@ -13,6 +13,7 @@ from .conversations import Counted, Encoder, Example, Pair
 from .machine import Machine
 from .options import LoraOptions
 from .progress import Silent, Watch, watched
+from .rendering import Unwritable
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,10 +50,12 @@ def gather(options: LoraOptions, watch: Watch) -> Material:
     if not rows:
         said = counted.left_out() or f"{dataset.path('train', preferences=options.dpo).name} is empty or not there"
         raise FinetuneError(f"There is nothing to train on in {dataset.folder}: {said}.")
-    validation = _rows(encoder, dataset, "validation", options.dpo, Counted(), Silent())
+    validation = _spread(
+        _rows(encoder, dataset, "validation", options.dpo, Counted(), Silent()), options.validation_examples
+    )
     if not validation and options.patience:
         raise FinetuneError(
-            "--patience needs a validation split, and the dataset has none. Build it with --validation."
+            "--patience needs examples to validate with, and there are none. Build the dataset with --validation."
         )
     return Material(
         options=options,
@@ -61,7 +64,7 @@ def gather(options: LoraOptions, watch: Watch) -> Material:
         base=base,
         tokenizer=tokenizer,
         rows=rows,
-        validation=_spread(validation, options.validation_examples),
+        validation=validation,
         counted=counted,
         answers_by=encoder.template.how,
     )
@@ -71,12 +74,15 @@ def _rows(
     encoder: Encoder, dataset: Dataset, split: Split, dpo: bool, counted: Counted, watch: Watch
 ) -> list[Example] | list[Pair]:
     total = dataset.manifest.splits.get(split)
-    if dpo:
-        lines = watched(watch, "reading", dataset.preferences(split), total.preferences if total else 0)
-        return encoder.pairs(lines, counted)
-    return encoder.examples(
-        watched(watch, "reading", dataset.conversations(split), total.examples if total else 0), counted
-    )
+    try:
+        if dpo:
+            lines = watched(watch, "reading", dataset.preferences(split), total.preferences if total else 0)
+            return encoder.pairs(lines, counted)
+        return encoder.examples(
+            watched(watch, "reading", dataset.conversations(split), total.examples if total else 0), counted
+        )
+    except Unwritable as error:
+        raise FinetuneError(f"{dataset.path(split, preferences=dpo)}:{counted.lines}: {error}.") from error
 
 
 def _spread(rows: list[Any], most: int) -> list[Any]:

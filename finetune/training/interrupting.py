@@ -17,10 +17,11 @@ SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption(TrainerCallback):  # type: ignore[misc]  # transformers is not typed for us
-    """`asked` once a signal came. Outside of training a signal is a `KeyboardInterrupt` at once."""
+    """`asked` once a signal came, `stopped` once training was left off for it: not when it was over with that step.
+    Outside of training a signal is a `KeyboardInterrupt` at once."""
 
     def __init__(self, machine: Machine) -> None:
-        self.asked = False
+        self.asked = self.stopped = False
         self._machine = machine
         self._training = False
 
@@ -51,6 +52,6 @@ class Interruption(TrainerCallback):  # type: ignore[misc]  # transformers is no
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # All processes save together or none does, though each may hear the signal in another step.
         if self._machine.any(self.asked) and not control.should_training_stop:
-            self.asked = True
+            self.asked = self.stopped = True
             control.should_log = control.should_save = control.should_training_stop = True
             control.should_evaluate = False

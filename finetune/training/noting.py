@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,4 +47,4 @@ def _ended(run: Run, machine: Machine, state: State, error: str) -> None:
 
 
 def _elsewhere(run: Run) -> str:
-    return "" if run.folder.parent == RUNS else f" --runs {run.folder.parent}"
+    return "" if run.folder.parent == RUNS else f" --runs {shlex.quote(str(run.folder.parent))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -88,12 +89,12 @@ class LoraOptions:
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():
-            if getattr(self, name) < least:
+            if not least <= getattr(self, name) < math.inf:  # nor is NaN a number
                 raise FinetuneError(f"{flag(name)} must be at least {least}, not {getattr(self, name)}.")
         for name, (low, high) in _WITHIN.items():
             if not low <= getattr(self, name) <= high:
                 raise FinetuneError(f"{flag(name)} must be from {low} to {high}, not {getattr(self, name)}.")
-        if self.epochs <= 0 and not self.max_steps:
+        if not 0 < self.epochs < math.inf and not self.max_steps:
             raise FinetuneError("--epochs must be more than 0, or --max-steps given.")
         for name, known in (("track", TRACKERS), ("schedule", SCHEDULES)):
             given = getattr(self, name)
@@ -105,6 +106,10 @@ class LoraOptions:
         if self.packing and (self.dpo or self.group_by_length):
             other = "--dpo" if self.dpo else "--group-by-length"
             raise FinetuneError(f"--packing and {other} do not go together. Leave one of them out.")
+        if self.dora and self.gguf:
+            raise FinetuneError(
+                "llama.cpp has no adapters with DoRA: --dora and --gguf do not go together. Leave one out."
+            )
 
     @property
     def objective(self) -> Literal["sft", "dpo"]:

@@ -24,6 +24,10 @@ _UNSTABLE = (
 )
 
 
+class Unwritable(FinetuneError):
+    """One conversation cannot be written, whatever others can."""
+
+
 class Rendered:
     """`spans` has one for each answer of the assistant, in order; None: it is there, but nobody asked for it."""
 
@@ -118,12 +122,14 @@ class Template:
 
         try:
             return self._rendered(template, messages, tools, ask=ask, marks=marks)
-        except (TemplateError, TypeError, KeyError, ValueError) as error:
+        except (TemplateError, TypeError, KeyError, ValueError, AttributeError) as error:
             if not self._arguments_as_text and any(message.get("tool_calls") for message in messages):
                 self._arguments_as_text = True  # some templates put them into the text as they are
                 return self._write(template, messages, tools, ask=ask, marks=marks)
             said = " ".join(str(error).split())[:200]
-            raise FinetuneError(f"The chat template cannot write a conversation of the dataset: {said}") from error
+            if isinstance(error, KeyError):
+                said = f"{said} is missing"
+            raise Unwritable(f"the chat template cannot write this conversation: {said}") from error
 
     def _rendered(
         self,

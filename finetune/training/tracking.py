@@ -7,7 +7,7 @@ import math
 import netrc
 import os
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ class Log(TrainerCallback):  # type: ignore[misc]  # transformers is not typed f
         noted: dict[str, float] = {name: float(logs[name]) for name in NOTED if name in logs}
         if not noted.keys() & {"loss", "eval_loss"}:  # the summary at the end
             return
-        if math.isnan(noted.get("loss", 0.0)) or math.isinf(noted.get("loss", 0.0)):
+        if not all(math.isfinite(noted.get(name, 0.0)) for name in ("loss", "eval_loss")):
             raise FinetuneError(
                 f"The loss is no number any more at step {state.global_step}. Begin a new run with a lower "
                 "--learning-rate."
@@ -72,9 +72,14 @@ class EarlyStopping(TrainerCallback):  # type: ignore[misc]  # transformers is n
         self._patience = patience
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
-        if len(losses) - 1 - losses.index(min(losses)) >= self._patience:
+        if spent(state.log_history, self._patience):
             control.should_training_stop = True
+
+
+def spent(history: Sequence[Mapping[str, Any]], patience: int) -> bool:
+    """Whether the last `patience` validations were not better than the best before them."""
+    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
 def report_to(
@@ -110,14 +115,16 @@ def _logged_in() -> bool:
 
 
 def totals(path: Path) -> tuple[int, dict[str, float]]:
-    """Steps that were done, the last `train` loss and the best `validation` loss, by the log."""
-    steps, losses, best = 0, 0.0, math.inf
+    """Steps that were done, the last `train` loss and the best `validation` loss, by the log; what there is of them."""
+    steps, losses = 0, dict[str, float]()
     for line in path.read_bytes().splitlines() if path.exists() else ():
         try:
             found = msgspec.json.decode(line)
         except msgspec.DecodeError:
             continue  # half written when the run was killed
         steps = max(steps, found["step"])
-        losses = found.get("loss", losses)
-        best = min(best, found.get("eval_loss", best))
-    return steps, {"train": losses, **({"validation": best} if best < math.inf else {})}
+        if "loss" in found:
+            losses["train"] = found["loss"]
+        if "eval_loss" in found:
+            losses["validation"] = min(found["eval_loss"], losses.get("validation", math.inf))
+    return steps, losses

@@ -52,7 +52,7 @@ class Watching:
         def move(count: int, note: str) -> None:
             nonlocal steps
             steps += count
-            if what == "training" and steps == self._at:
+            if what == "training" and count and steps == self._at:
                 self._do()
 
         yield move
@@ -225,8 +225,31 @@ def test_without_a_validation_split_there_is_no_comparison_and_no_early_end(
     options = LoraOptions(dataset=str(folder), base=str(tiny_base), max_steps=2, batch_size=4, accumulation=1)
     run = lora.train(options, root=tmp_path)
     assert (run.file.state, run.file.perplexity, run.file.loss.keys()) == ("finished", {}, {"train"})
-    with pytest.raises(FinetuneError, match="--patience needs a validation split"):
+    with pytest.raises(FinetuneError, match="--patience needs examples to validate with"):
         lora.train(LoraOptions(dataset=str(folder), base=str(tiny_base), patience=1, run="y"), root=tmp_path)
+    with pytest.raises(FinetuneError, match="--patience needs examples to validate with"):
+        lora.train(make(patience=1, validation_examples=0, run="y"), root=tmp_path)
+
+
+def test_a_run_that_ended_before_its_first_step_has_no_loss(make: Make, tmp_path: Path) -> None:
+    class Ending(Watching):
+        def say(self, text: str) -> None:
+            if text.startswith("time"):
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(FinetuneError) as caught:
+        lora.train(make(run="x"), root=tmp_path / "with blanks", watch=Ending())
+    assert str(caught.value).endswith(f"--resume x --runs '{tmp_path}/with blanks'")
+    file = Run.open(tmp_path / "with blanks" / "x").file
+    assert (file.state, file.steps, file.loss) == ("interrupted", 0, {})
+
+
+def test_a_line_that_cannot_be_written_is_named(tmp_path: Path, tiny_base: Path) -> None:
+    broken = {"messages": [{"role": "user", "content": [5]}, {"role": "assistant", "content": "x"}]}
+    for number, wrong in enumerate((broken, {"messages": [{"content": "x"}, *broken["messages"][1:]]})):
+        folder = training_set.write(tmp_path / f"broken-{number}", {"train": [training_set.talk(1), wrong]})
+        with pytest.raises(FinetuneError, match=r"train\.jsonl:2: the chat template cannot write this conversation: "):
+            lora.estimate(LoraOptions(dataset=str(folder), base=str(tiny_base)))
 
 
 def test_a_dataset_with_nothing_in_it_is_said(tmp_path: Path, tiny_base: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,10 @@ def test_options_that_do_not_go_together_are_refused_in_a_line() -> None:
         ({"dropout": 1.5}, "--dropout must be from 0.0 to 0.9"),
         ({"track": ("paper",)}, "--track paper is none of jsonl, tensorboard, wandb"),
         ({"epochs": 0.0}, "--epochs must be more than 0"),
+        ({"epochs": math.nan}, "--epochs must be more than 0"),
+        ({"epochs": math.inf}, "--epochs must be more than 0"),
+        ({"learning_rate": math.nan}, "--learning-rate must be at least 0, not nan"),
+        ({"weight_decay": math.inf}, "--weight-decay must be at least 0, not inf"),
         ({"targets": ()}, "--targets names nothing"),
     ):
         with pytest.raises(FinetuneError, match=said):

@@ -70,6 +70,7 @@ def test_what_is_missing_of_a_folder_is_named(base: Path, missing: str, said: st
 
 def test_a_base_that_is_nowhere_is_said() -> None:
     assert "There is no folder and no file" in refused("./nowhere")
+    assert "There is no home for ~nobody.at.all/base" in refused("~nobody.at.all/base")
 
 
 def test_a_base_without_a_chat_template_says_how_to_give_one(tmp_path: Path) -> None:
