@@ -15,7 +15,8 @@ class Exhausted(FinetuneError):
 
 @contextmanager
 def one_line(options: LoraOptions) -> Iterator[None]:
-    """Raises `FinetuneError` in place of what PyTorch raises without memory, and of a full or failing disk."""
+    """Raises `FinetuneError` in place of what PyTorch raises without memory, of a full or failing disk, and of what
+    Weights & Biases raises without a network or with a wrong key."""
     from safetensors import SafetensorError
 
     try:
@@ -33,6 +34,11 @@ def one_line(options: LoraOptions) -> Iterator[None]:
     except OSError as error:
         what = f"{error.filename or 'A file'} cannot be written or read"
         raise FinetuneError(f"{what}: {error.strerror or error}.") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "wandb":
+            raise
+        said = str(error).strip().partition("\n")[0].rstrip(".")
+        raise FinetuneError(f"Weights & Biases: {said}. With WANDB_MODE=offline it is written here only.") from error
 
 
 def lacks_memory(error: BaseException) -> bool:

@@ -36,12 +36,12 @@ def started(here: Path) -> Iterator[Any]:
     """Starts the command; what still runs at the end is killed."""
     processes: list[subprocess.Popen[str]] = []
 
-    def start(*words: str, launcher: tuple[str, ...] = ("-m", "proxy")) -> subprocess.Popen[str]:
+    def start(*words: str, launcher: tuple[str, ...] = ("-m", "proxy"), **environment: str) -> subprocess.Popen[str]:
         processes.append(
             subprocess.Popen(
                 [sys.executable, *launcher, "finetune", "lora", *words],
                 cwd=here,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -139,3 +139,17 @@ def test_two_processes_train_one_adapter_and_one_of_them_writes(here: Path, star
     assert [step for step, loss, _ in curve(run) if loss is not None] == [1, 2, 3, 4, 5, 6]
     assert err.count("6 of 4 examples") == 1
     assert len((here / "penstock-datasets" / "pirates" / "trained.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("key", "said"), [("short", "API key"), ("a" * 40, "Failed")], ids=["wrong key", "no network"])
+def test_a_tracker_that_cannot_be_reached_is_said_in_a_line(here: Path, started: Any, key: str, said: str) -> None:
+    process = started(
+        *begun(track="wandb"), WANDB_API_KEY=key, WANDB_BASE_URL="http://127.0.0.1:9", WANDB_INIT_TIMEOUT="1"
+    )
+    _, err = process.communicate(timeout=READY_WITHIN_S)
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("penstock: Weights & Biases: "), err
+    assert said in last
+    assert key not in last
+    assert not (here / "penstock-runs" / "pirates-lora").exists()
