@@ -200,7 +200,7 @@ async def _add_losses(
     try:
         prompts = perplexity.prompts_of(perplexity.template_of(options.tokenizer, run), spoken)
     except FinetuneError as error:
-        notes.append(f"Perplexity: not available. {error}")
+        notes.append(f"Perplexity: not available: {error}")
         return
     for model in fit:
         found[model].losses = await _losses(asker, model, prompts, journal)

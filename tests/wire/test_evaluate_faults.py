@@ -83,7 +83,7 @@ async def test_a_conversation_that_the_template_cannot_write_costs_perplexity_al
     made = await evaluated(data, House(), tokenizer=str(base), limit=4)
     assert "perplexity" not in made.models["base"]
     (note,) = [one for one in made.notes if "Perplexity" in one]
-    assert note.startswith("Perplexity: not available. The chat template cannot write")
+    assert note.startswith("Perplexity: not available: the chat template cannot write")
     assert "System role not supported" in note
     assert made.models["base"]["exact_match"]["n"] == 4
 
