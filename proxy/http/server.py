@@ -64,7 +64,6 @@ class Server(web.Server):
         """Connections end with their next reply. Set by `drain`."""
         self.open = 0
         """Exchanges being served now."""
-        self._idle: asyncio.Event | None = None
         self._outliving: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> RequestHandler:
@@ -85,8 +84,6 @@ class Server(web.Server):
             connection.exchange = None
             connection.touched = self._loop.time() if self.draining else 0.0
             self.open -= 1
-            if not self.open and self._idle is not None:
-                self._idle.set()
 
     def outlive(self, task: asyncio.Task[None]) -> None:
         """Let the handler of a connection that is gone go on: others wait for what it does."""
@@ -120,12 +117,6 @@ class Server(web.Server):
 
     def _served(self) -> list[_Connection]:
         return cast("list[_Connection]", self.connections)
-
-    async def idle(self) -> None:
-        """Return when no exchange is open."""
-        while self.open:
-            self._idle = asyncio.Event()
-            await self._idle.wait()
 
     def _exchange(self, request: web.BaseRequest) -> Exchange:
         message = request._message  # the public properties decode the target, which must stay as it came

@@ -65,7 +65,7 @@ async def test_the_sdk_goes_on_waiting_at_the_next_worker(tmp_path: Path) -> Non
         successor = await loop.create_server(new.app.server, sock=listening)
         old.app.begin_draining()
         async with asyncio.timeout(5):
-            await old.app.server.idle()
+            await old.app.server.emptied(0.0)
         (first,) = await recorded(old, 1)
         await close(old.app)
         await until_joined(new, item.id, 1)

@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from exporters.datasets.describing.manifest import TRAINED
 from proxy.cli import app
 from proxy.commands.dataset_run import EXTRA
 from proxy.commands.failure import CommandFailed
+from tests.unit.proxy.commands.interpreter import REPOSITORY, python
 
 QUICK = ("--no-near", "--benchmark", "none", "--validation", "0.2", "--test", "0.2")
 """What takes a second to load is not what is tested here."""
@@ -292,19 +291,6 @@ def test_a_build_that_is_broken_off_leaves_nothing(monkeypatch: pytest.MonkeyPat
     done = CliRunner().invoke(app, ["dataset", "build", "plans", "--from", "calls.jsonl", *QUICK])
     assert done.exit_code != 0
     assert [*Path("penstock-datasets").iterdir()] == []
-
-
-REPOSITORY = Path(__file__).parents[4]
-
-
-def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-    )
 
 
 def test_every_library_of_the_extra_is_looked_for() -> None:

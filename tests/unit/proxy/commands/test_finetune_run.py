@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 from proxy.commands.finetune_run import EXTRA
+from tests.unit.proxy.commands.interpreter import REPOSITORY, python
 
-REPOSITORY = Path(__file__).parents[4]
 SERVING = "proxy.cli, proxy.supervisor, proxy.worker, proxy.recording, proxy.dispatching, exporters.clickhouse.embedded"
-
-
-def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code, *words],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin"},
-    )
 
 
 def test_every_library_of_the_extra_is_looked_for() -> None:
