@@ -107,6 +107,8 @@ class Delivery:
                         return
         finally:
             self._ahead.shutdown()
+            # A batch that was gathered and not written is held by nobody any more: the ledger must not count on it.
+            self._gatherer.forget()
             self._sink.close()
 
     def _deliver_all(self, stop: Event) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from exporters.checkpoint import SinkState
 from exporters.delivery import Limits
 from exporters.layout import SpoolDirectory
 from exporters.ledger import LedgerSnapshot
@@ -14,6 +15,7 @@ from exporters.record import Begin, CallRecord, Complete, Feedback
 from exporters.recorder import Recorder
 from exporters.sink import Batch, Sink
 from exporters.spool import SpoolWriter
+from exporters.tail import Cursor
 
 FOR_EVER = 100_000
 """More faults than a test has time for."""
@@ -92,6 +94,18 @@ class MemorySink:
     @property
     def ids(self) -> list[str]:
         return sorted(record.request_id for record in self.records)
+
+
+class Standing:
+    """A sink that says it has come to one place in the spool, wherever it is, and stands there."""
+
+    name, retries, last_error, oldest_ns = "standing", 0, "", None
+
+    def __init__(self, writer: SpoolWriter, at: Cursor) -> None:
+        self.state = SinkState(cursors={here(writer).name: at})
+
+    def claimed(self, directory: str) -> Cursor | None:
+        return None
 
 
 def ids(*numbers: int) -> list[str]:

@@ -9,25 +9,22 @@ from typing import Any
 
 import pytest
 
-from exporters.checkpoint import SinkState
 from exporters.janitor import Janitor
 from exporters.ledger import Ledger
 from exporters.sink import SinkUnavailable
 from exporters.spool import SpoolWriter
 from exporters.tail import Cursor
-from tests.unit.exporters.spooled import FOR_EVER, SMALL_BATCHES, MemorySink, drain, exchange, here, ids, recorder
-
-
-class Ahead:
-    """A sink that says it has passed everything."""
-
-    name, retries, last_error, oldest_ns = "ahead", 0, "", None
-
-    def __init__(self, writer: SpoolWriter) -> None:
-        self.state = SinkState(cursors={here(writer).name: Cursor(99)})
-
-    def claimed(self, directory: str) -> Cursor | None:
-        return None
+from tests.unit.exporters.spooled import (
+    FOR_EVER,
+    SMALL_BATCHES,
+    MemorySink,
+    Standing,
+    drain,
+    exchange,
+    here,
+    ids,
+    recorder,
+)
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def ledger(root: Path) -> Ledger:
 
 def test_what_may_grow_stays_though_a_sink_says_it_is_past_it(tmp_path: Path, writer: SpoolWriter) -> None:
     exchange(writer, 1, 2, body=b"x" * 4000)
-    Janitor(tmp_path / "spool", ledger(tmp_path), [Ahead(writer)], bytes_max=1).sweep()
+    Janitor(tmp_path / "spool", ledger(tmp_path), [Standing(writer, Cursor(99))], bytes_max=1).sweep()
     assert here(writer).segments() == [3]
 
 
@@ -52,7 +49,7 @@ def test_what_was_counted_is_saved_before_it_is_removed(tmp_path: Path, writer: 
     first.advance()
     first.save()
     exchange(writer, 1, 2, body=b"x" * 4000)
-    Janitor(tmp_path / "spool", first, [Ahead(writer)], bytes_max=1 << 40).sweep()
+    Janitor(tmp_path / "spool", first, [Standing(writer, Cursor(99))], bytes_max=1 << 40).sweep()
     assert here(writer).segments() == [3]
     assert ledger(tmp_path).snapshot([], 0).accepted == 2
 

@@ -12,10 +12,12 @@ import pytest
 from exporters import janitor
 from exporters.frames import Kind, frame
 from exporters.layout import directories
+from exporters.ledger import Ledger
 from exporters.record import encode
 from exporters.sink import SinkUnavailable
 from exporters.spool import SpoolWriter
-from tests.unit.exporters.spooled import FOR_EVER, MemorySink, begin, drain, exchange, here, ids, record
+from exporters.tail import Cursor
+from tests.unit.exporters.spooled import FOR_EVER, MemorySink, Standing, begin, drain, exchange, here, ids, record
 from tests.unit.exporters.test_spool import Clock, Refusing
 
 
@@ -227,6 +229,21 @@ def test_the_quota_drops_the_oldest_and_counts_for_each_sink(
     status = drain(tmp_path, down, up)
     assert (down.ids, up.ids) == (ids(4, 5), ids(*range(6)))
     assert status.sinks[0].dropped == {"quota": 4}
+
+
+def test_what_the_quota_took_is_no_longer_spooled_though_its_loss_could_not_be_committed(
+    tmp_path: Path, writer: SpoolWriter
+) -> None:
+    down = MemorySink("down", [SinkUnavailable("")] * FOR_EVER)
+    exchange(writer, *range(6), body=b"x" * 4000)
+    drain(tmp_path, down, bytes_max=100_000)
+    ledger = Ledger(tmp_path / "spool", tmp_path / "checkpoints" / "ledger.json")
+    janitor.Janitor(tmp_path / "spool", ledger, [Standing(writer, Cursor(1))], bytes_max=9000).sweep()
+    (status,) = drain(tmp_path, down, bytes_max=9000).sinks
+    assert (status.spooled, status.dropped) == (2, {"quota": 4})
+    down.faults = []
+    (status,) = drain(tmp_path, down).sinks
+    assert (down.ids, status.exported, status.spooled, status.dropped) == (ids(4, 5), 2, 0, {"quota": 4})
 
 
 def test_the_quota_takes_a_finished_directory_whole(tmp_path: Path, writer: SpoolWriter) -> None:
