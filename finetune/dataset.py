@@ -6,11 +6,14 @@ place, because what a model learns of it cannot be taken back.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, BinaryIO, Final, Literal, TypeVar
 
 import msgspec
 
@@ -18,7 +21,7 @@ from .errors import FinetuneError
 
 MANIFEST: Final = "manifest.json"
 TRAINED: Final = "trained.jsonl"
-"""A line for each run that was trained on it: `run`, `base`, `adapter`, `at`. The only file that trainers write."""
+"""A line for each run that learnt of it: `run`, `base`, `adapter`, `at`. The only file that trainers write."""
 
 Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
@@ -151,14 +154,34 @@ class Dataset:
         self._note(b"")
 
     def note_trained(self, *, run: str, base: str, adapter: str, at: datetime) -> None:
-        """Append to `trained.jsonl`, by which whoever is taken out of the dataset learns where else he is."""
-        line = {"run": run, "base": base, "adapter": adapter, "at": at.isoformat(timespec="seconds")}
-        self._note(msgspec.json.encode(line) + b"\n")
+        """Append to `trained.jsonl`, by which whoever is taken out of the dataset learns where else he is.
+
+        Once for each adapter of a run, however often it is said. Raises `FinetuneError`: nothing of it was written.
+        """
+        if (run, adapter) not in self._noted():
+            line = {"run": run, "base": base, "adapter": adapter, "at": at.isoformat(timespec="seconds")}
+            self._note(msgspec.json.encode(line) + b"\n")
+
+    def _noted(self) -> Iterator[tuple[object, object]]:
+        """Run and adapter of each line that can be read."""
+        try:
+            lines = (self.folder / TRAINED).read_bytes().splitlines()
+        except OSError:
+            return  # What cannot be read cannot be written either, which says more.
+        for line in lines:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                told = msgspec.json.decode(line, type=dict[str, Any])
+                yield told.get("run"), told.get("adapter")
 
     def _note(self, line: bytes) -> None:
         try:
-            with (self.folder / TRAINED).open("ab") as file:
-                file.write(line)
+            with (self.folder / TRAINED).open("a+b", buffering=0) as file:
+                end = file.seek(0, os.SEEK_END)
+                if line and end and not _ends_a_line(file):
+                    line = b"\n" + line  # Behind what a crash left half written.
+                if file.write(line) != len(line):
+                    file.truncate(end)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise FinetuneError(f"{self.folder / TRAINED} cannot be written: {error.strerror}.") from error
 
@@ -175,3 +198,8 @@ class Dataset:
                     raise FinetuneError(
                         f"{path}:{number} is no example: {error}. Look: penstock dataset validate {path}"
                     ) from error
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"

@@ -172,7 +172,6 @@ def refresh(run: Run, provider: Provider, shown: Shown) -> State:
             run.file = Run.open(run.folder).file
             if job.status in NO_MODEL:
                 _note_end(run, job)
-                run.save()
         return state
 
 
@@ -223,7 +222,7 @@ def _to_the_end(run: Run, state: State, provider: Provider, shown: Shown) -> Non
     finishing.draw(run, shown)
     if hosted.delete_files:
         shown.say(f"{_delete(state, provider)} uploaded files deleted.")
-    finishing.note_trained(run)
+    finishing.note_trained(run, run.file.model)
 
 
 def _ended(run: Run, state: State) -> None:
@@ -238,6 +237,9 @@ def _note_end(run: Run, job: Job) -> None:
     run.file.state = "failed" if job.status == "failed" else "cancelled"
     run.file.ended = job.ended()
     run.file.error = job.error
+    run.save()
+    if job.steps:  # The provider has checkpoints of it, which have learnt what the model would have.
+        finishing.note_trained(run, job.id)
 
 
 def _delete(state: State, provider: Provider) -> int:

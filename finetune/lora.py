@@ -73,7 +73,8 @@ def train(options: LoraOptions, run: Run | None = None, *, root: Path = runs.RUN
         steps = Steps(watch)
         log = Log(run.log, datetime.fromisoformat(run.file.began).timestamp())
         trackers = report_to(options.track, name=run.name, folder=run.folder)
-        made = around(material, model, run.checkpoints, run.name, trackers, [log, steps, interruption])
+        callbacks = [log, steps, interruption, finishing.Noting(run, material.dataset)]
+        made = around(material, model, run.checkpoints, run.name, trackers, callbacks)
         found = planned(material, made)
         for line in words(found):
             watch.say(line)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import msgspec
-
-from ..dataset import MANIFEST, TRAINED, Dataset
+from ..dataset import MANIFEST, Dataset
 from ..errors import FinetuneError
 from ..run import Run
 from . import results
@@ -56,24 +53,17 @@ def draw(run: Run, shown: Shown) -> None:
         shown.say(f"{error.name} is not installed, so the loss is not drawn: pip install 'penstock[train]'")
 
 
-def note_trained(run: Run) -> None:
-    """Who the model is, in the dataset that it was made of. Raises `FinetuneError`: it cannot be written there."""
+def note_trained(run: Run, adapter: str) -> None:
+    """Who has learnt of the dataset, in the dataset: `adapter` is the model, or a job that ended on its way to one.
+
+    Raises `FinetuneError`: it cannot be written there.
+    """
     file = run.file
     folder = Path(file.dataset.folder)
     if not (folder / MANIFEST).is_file():
         return  # Datasets may be gone by then, and who was in them with them.
     try:
-        lines = (folder / TRAINED).read_bytes().splitlines() if (folder / TRAINED).exists() else []
-        if not any(_adapter(line) == file.model for line in lines):
-            at = datetime.fromisoformat(file.ended)
-            Dataset.open(folder).note_trained(run=run.name, base=file.base, adapter=file.model, at=at)
-    except (OSError, FinetuneError) as error:
-        raise FinetuneError(f"{file.model} is there, but not noted in its dataset: {error}") from error
-
-
-def _adapter(line: bytes) -> object:
-    """Of a line; None where it was half written."""
-    try:
-        return msgspec.json.decode(line, type=dict[str, Any]).get("adapter")
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
+        at = datetime.fromisoformat(file.ended)
+        Dataset.open(folder).note_trained(run=run.name, base=file.base, adapter=adapter, at=at)
+    except FinetuneError as error:
+        raise FinetuneError(f"{adapter} is there, but not noted in its dataset: {error}") from error

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from transformers import TrainerCallback
+
 from ..dataset import Dataset
 from ..run import Interval, Run
 from .bases import Base, load_model
@@ -74,7 +76,7 @@ def close(run: Run, dataset: Dataset, machine: Machine, tokens_per_second: float
     log = curves.read_log(run.log)
     curves.draw(log, run.plot, run.name)
     run.card.write_text(card(file))
-    dataset.note_trained(run=run.name, base=file.base, adapter=str(run.adapter.resolve()), at=now)
+    note_trained(run, dataset)
     run.save()
     watch.say(curves.in_terminal(log, min(shutil.get_terminal_size((_CURVE_WIDTH, 0)).columns, _CURVE_WIDTH)))
     watch.say(
@@ -84,6 +86,25 @@ def close(run: Run, dataset: Dataset, machine: Machine, tokens_per_second: float
     for path in (run.adapter, run.gguf_adapter, run.merged, run.plot, run.card):
         if path.exists():
             watch.say(f"            {_short(path)}")
+
+
+class Noting(TrainerCallback):  # type: ignore[misc]  # transformers is not typed for us
+    """Notes the run in its dataset before a checkpoint counts: from then on there is a model that has learnt of it,
+    whether or not it is ever finished."""
+
+    def __init__(self, run: Run, dataset: Dataset) -> None:
+        self._run = run
+        self._dataset = dataset
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            note_trained(self._run, self._dataset)
+
+
+def note_trained(run: Run, dataset: Dataset) -> None:
+    """Once, however often it is called. Raises `FinetuneError`."""
+    now = datetime.now(UTC)
+    dataset.note_trained(run=run.name, base=run.file.base, adapter=str(run.adapter.resolve()), at=now)
 
 
 def _short(path: Path) -> str:

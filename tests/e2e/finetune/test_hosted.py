@@ -280,5 +280,8 @@ def test_what_is_known_is_looked_up(provider: FinetuneProvider, tmp_path: Path) 
     assert [one.step_number for one in there.checkpoints(hosted.job_of(run).id)] == [2]
     there.cancel(hosted.job_of(run).id)
     assert hosted.refresh(run, there, Silent()).hosted.job.status == "cancelled"
-    assert Run.open(run.folder).file.state == "cancelled"
+    run = Run.open(run.folder)
+    assert run.file.state == "cancelled"
+    (noted,) = (Path(run.file.dataset.folder) / "trained.jsonl").read_text().splitlines()
+    assert json.loads(noted)["adapter"] == hosted.job_of(run).id, "the provider keeps its checkpoint"
     there.close()

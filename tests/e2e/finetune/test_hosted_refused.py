@@ -171,7 +171,9 @@ def test_cancelled_elsewhere(provider: FinetuneProvider, tmp_path: Path) -> None
     (job,) = provider.jobs.values()
     job.enter("cancelled")
     assert "was cancelled." in fails(tmp_path, provider)
-    assert Run.open(tmp_path / "runs" / RUN).file.state == "cancelled"
+    run = Run.open(tmp_path / "runs" / RUN)
+    assert run.file.state == "cancelled"
+    assert not (Path(run.file.dataset.folder) / "trained.jsonl").exists(), "it had not begun to learn"
 
 
 def test_a_job_that_is_gone(provider: FinetuneProvider, tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def curve(run: Run) -> list[tuple[int, float | None, float | None]]:
     return [(line["step"], line.get("loss"), line.get("eval_loss")) for line in lines]
 
 
+def noted(run: Run) -> list[str]:
+    """The adapters of `run` that its dataset knows of."""
+    lines = (Path(run.file.dataset.folder) / "trained.jsonl").read_text().splitlines()
+    return [told["adapter"] for line in lines if (told := json.loads(line))["run"] == run.name]
+
+
 @pytest.fixture(scope="module")
 def unbroken(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """What a run comes to that nothing ends; nobody writes to it."""
@@ -133,6 +139,7 @@ def test_a_signal_leaves_a_checkpoint_that_goes_on_to_the_same_curve(make: Make,
         lora.train(make(run="x"), root=tmp_path, watch=watch)
     run = Run.open(tmp_path / "x")
     assert (run.file.state, run.file.steps) == ("interrupted", 6)
+    assert noted(run) == [str(run.adapter)], "its checkpoints have learnt of whoever is in the dataset"
     # What a killed process may have left besides: lines after the checkpoint, half of one, half of a checkpoint.
     with run.log.open("a") as log:
         log.write('{"step": 7, "loss": 1.0}\n{"step": 8, "lo')
@@ -141,6 +148,7 @@ def test_a_signal_leaves_a_checkpoint_that_goes_on_to_the_same_curve(make: Make,
     assert run.file.state == "finished"
     assert curve(run) == curve(unbroken)
     assert run.file.perplexity == unbroken.file.perplexity
+    assert noted(run) == [str(run.adapter)]
 
 
 def test_what_comes_after_training_can_be_interrupted_and_is_done_without_training_again(
