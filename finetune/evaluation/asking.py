@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Mapping
 from types import TracebackType
@@ -19,6 +20,7 @@ from .examples import Example
 TIMEOUT_S: Final = 600.0
 """Of one try; of all of them twice that."""
 _TRIES: Final = 8
+_LOOK_TIMEOUT_S: Final = 10.0
 _NOT_THE_QUESTIONS_FAULT: Final = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 429})
 _INSTEAD: Final[Mapping[str, str]] = {
     "temperature": "",
@@ -94,6 +96,7 @@ class Asker:
             raise FinetuneError("The key holds characters that cannot be sent in a header.")
         self.url = url
         self._patience_s = 2 * timeout_s
+        self._look: asyncio.Task[None] | None = None
         self._without: defaultdict[str, set[str]] = defaultdict(set)
         said = ",".join(f"{_plain(name)}={_plain(value)}" for name, value in tags.items())
         # A reply out of a cache, or one that waited for a batch, says nothing of how fast the model is.
@@ -108,6 +111,8 @@ class Asker:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._look is not None:
+            self._look.cancel()
         await self._client.close()
 
     async def ask(self, body: dict[str, Any]) -> Answer:
@@ -141,6 +146,9 @@ class Asker:
     async def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         """Raises `FinetuneError` when nobody answers, `openai.APIStatusError` when the answer is a refusal."""
         try:
+            if self._look is None:
+                self._look = asyncio.create_task(self._find())
+            await asyncio.shield(self._look)
             async with asyncio.timeout(self._patience_s):
                 return await self._client.post(path, cast_to=httpx.Response, body=body)
         except (TimeoutError, openai.APITimeoutError) as error:
@@ -152,6 +160,12 @@ class Asker:
             raise FinetuneError(
                 f"{self.url} cannot be reached: is `penstock serve` running? What was answered is kept: run it again."
             ) from error
+
+    async def _find(self) -> None:
+        """Where nobody listens, say so at once: many tries are for a server that was there and went away."""
+        with contextlib.suppress(openai.APIStatusError, openai.APITimeoutError):
+            there = self._client.with_options(max_retries=0, timeout=_LOOK_TIMEOUT_S)
+            await there.get("/models", cast_to=httpx.Response)
 
     def _adapted(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
         found = {name: value for name, value in body.items() if name not in self._without[model]}

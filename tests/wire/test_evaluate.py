@@ -47,12 +47,17 @@ class House:
         self.odd = odd
         self.own = own
         self.sink = sink
+        self.looked = 0
         self.asked: list[tuple[dict[str, Any], Request]] = []
         self.answered: Counter[tuple[str, int]] = Counter()
         self.scores: list[tuple[str, list[dict[str, Any]]]] = []
         self.bigrams = Bigrams()
 
     async def __call__(self, request: Request, conn: Conn) -> None:
+        if request.target.endswith("/models"):
+            self.looked += 1
+            await json_reply(refusal("no_list"), 404)(request, conn)
+            return
         body = json.loads(request.body)
         if request.target == "/penstock/feedback":
             self.scores.append((request.header("idempotency-key") or "", body))
@@ -265,6 +270,7 @@ async def test_scores_that_could_not_be_sent_are_sent_by_the_next_run_under_the_
     house.sink = 202
     again = await evaluated(data, house)
     assert house.answered.total() == 2 * N, "nothing was asked again"
+    assert house.looked == 1, "before the first question, and not where there is none"
     assert (again.id, again.notes) == (made.id, [])
     (first, items), (second, resent) = house.scores
     assert (first, items) == (second, resent)

@@ -51,6 +51,22 @@ async def test_a_model_that_says_nothing_is_given_up_after_a_while() -> None:
             await asker.ask({"model": "slow", "messages": []})
 
 
+async def test_where_nobody_listens_is_said_after_one_try(data: Dataset) -> None:
+    tries = 0
+
+    async def refusing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal tries
+        tries += 1
+        writer.transport.abort()
+
+    server = await asyncio.start_server(refusing, "127.0.0.1", 0)
+    async with server:
+        options = Options(models=("base", "tuned"), url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        with pytest.raises(FinetuneError, match=r"cannot be reached: is `penstock serve` running\?"):
+            await asyncio.to_thread(evaluate, data, options, "sk", places(data))
+    assert tries == 1
+
+
 async def test_a_server_that_goes_away_while_perplexity_is_measured_is_said_in_a_line(
     data: Dataset, tmp_path: Path
 ) -> None:
