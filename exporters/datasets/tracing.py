@@ -18,6 +18,7 @@ Key = Literal["line", "preference", "id", "column"]
 """How a line is known: by its number among the examples or the preference pairs of its split, by its `id`, or by its
 `request_id` in a table."""
 
+_DIGITS_MAX: Final = 12
 _FILES: Final[tuple[tuple[re.Pattern[str], Key], ...]] = (
     (re.compile(r"(train|validation|test)\.jsonl"), "line"),
     (re.compile(r"preferences\.(train|validation|test)\.jsonl"), "preference"),
@@ -52,7 +53,7 @@ def known(name: str) -> Known | None:
 def trace(place: str) -> Traced:
     """Of `FILE:LINE`, the file being one of a dataset's, in its folder. Raises `DatasetError`."""
     file, colon, number = place.rpartition(":")
-    if not colon or not number.isdecimal() or int(number) < 1:
+    if not colon or not number.isdecimal() or len(number) > _DIGITS_MAX or int(number) < 1:
         raise DatasetError(f"{place!r} is not FILE:LINE, such as penstock-datasets/support-v1/train.jsonl:17.")
     path, line = Path(file), int(number)
     if not path.is_file():

@@ -73,6 +73,7 @@ def test_a_line_of_the_sources_is_itself(folder: Path) -> None:
     [
         ("train.jsonl", "is not FILE:LINE"),
         ("train.jsonl:0", "is not FILE:LINE"),
+        ("train.jsonl:" + "1" * 5000, "is not FILE:LINE"),
         ("train.jsonl:x", "is not FILE:LINE"),
         (":3", "There is no file"),
         ("nowhere.jsonl:1", "There is no file"),

@@ -24,6 +24,7 @@ def here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A dataset of which all prompts begin alike. Pictures take half a second."""
     monkeypatch.setattr("exporters.datasets.describing.manifest.draw", lambda *_: [])
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ODD_KEY", "schlüssel")
     write = options().write.__class__(formats=("openai",))
     rows = [prompt(number, f"{SHOP}Today is day {number}.") for number in range(30)]
     made(tmp_path / "penstock-datasets", rows, options(write=write))
@@ -62,6 +63,7 @@ def test_a_price_that_is_not_known_needs_a_yes() -> None:
         (("--as", "plans", "--yes"), "There is a dataset plans"),
         (("--api-key", "env:NO_SUCH_KEY", "--yes"), "NO_SUCH_KEY is not set"),
         (("--api-key", "sk-123", "--yes"), "env:NAME or file:PATH"),
+        (("--api-key", "env:ODD_KEY", "--yes"), "characters that cannot be sent in a header"),
     ],
 )
 def test_what_is_refused_before_anything_is_asked(words: tuple[str, ...], said: str) -> None:
