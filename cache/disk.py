@@ -24,7 +24,7 @@ _READS_MAX: Final = 256
 _WRITES_MAX: Final = 256
 _WRITES_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of bodies that wait to be written; beyond, a put is dropped."""
-_PATIENCE_S: Final = 1.0
+TIMEOUT_S: Final = 1.0
 """A read that takes longer is a miss: the disk hangs."""
 
 
@@ -43,18 +43,26 @@ class Disk:
     name: Final = "disk"
 
     def __init__(
-        self, folder: Path, bytes_max: int, clock: Callable[[], int] = time.time_ns, *, tidy: bool = True
+        self,
+        folder: Path,
+        bytes_max: int,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tidy: bool = True,
     ) -> None:
         """`tidy=False`: leave it to other processes to keep the folder small."""
         self._clock = clock
+        self._timeout_s = timeout_s
         self._shelf = Shelf(folder, bytes_max)
         self._janitor = Janitor(self._shelf, folder, bytes_max, clock)
         self._reading = Threads("cache-read", _READERS, _READS_MAX)
         self._writing = Threads("cache-write", 1, _WRITES_MAX)
         self._unwritten_bytes = 0
         self._stats = StoreStats()
-        self._pause = Pause()
-        self._complaints = Complaints(self.name)
+        self._pause = Pause(monotonic)
+        self._complaints = Complaints(self.name, monotonic)
         if tidy:
             self._janitor.start()
 
@@ -63,7 +71,7 @@ class Disk:
         if future is None:
             self._stats.skipped += 1
             return None
-        limit = asyncio.get_running_loop().call_later(_PATIENCE_S, _give_up, future)
+        limit = asyncio.get_running_loop().call_later(self._timeout_s, _give_up, future)
         try:
             found = await future
         finally:
@@ -193,4 +201,4 @@ class Disk:
 
 def _give_up(future: asyncio.Future[_Found]) -> None:
     if not future.done():
-        future.set_result(_Found(fault="it takes longer than a second to read"))
+        future.set_result(_Found(fault="it takes too long to read"))

@@ -55,11 +55,14 @@ class SemanticIndex:
     but a vector tells what a text was about, so the file is readable by its owner alone.
     """
 
-    def __init__(self, embedder: Embedder, vectors: Vectors, threads: Threads) -> None:
+    def __init__(
+        self, embedder: Embedder, vectors: Vectors, threads: Threads, *, close_within_s: float = _CLOSE_S
+    ) -> None:
         """`vectors` is used in `threads` alone, which must be one thread. Owns all three."""
         self._embedder = embedder
         self._vectors = vectors
         self._threads = threads
+        self._close_within_s = close_within_s
         self._adding: set[asyncio.Task[None]] = set()
         self._complaints = Complaints("semantic tier")
         self._stats = SemanticStats()
@@ -107,12 +110,12 @@ class SemanticIndex:
     async def aclose(self) -> None:
         """What is being added is waited for a moment. Safe to call again."""
         if self._adding:
-            await asyncio.wait(self._adding, timeout=_CLOSE_S)
+            await asyncio.wait(self._adding, timeout=self._close_within_s)
         for task in self._adding:
             task.cancel()
         await self._embedder.aclose()
         self._threads.submit(self._vectors.close)
-        await self._threads.drain(_CLOSE_S)
+        await self._threads.drain(self._close_within_s)
         self._threads.close()
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -110,7 +110,7 @@ class _Partition:
 class Vectors:
     """For one thread. Never raises for what the file does: without it, it remembers what this process added."""
 
-    def __init__(self, path: Path | None, *, rows_max: int, memory_bytes_max: int) -> None:
+    def __init__(self, path: Path | None, *, rows_max: int, memory_bytes_max: int, pause: Pause | None = None) -> None:
         """`rows_max` bounds the file, oldest out first; `memory_bytes_max` what is held of it, and any one partition
         to a half of that."""
         self._path = path
@@ -119,7 +119,7 @@ class Vectors:
         self._partitions: OrderedDict[bytes, _Partition] = OrderedDict()
         self._file: sqlite3.Connection | None = None
         self._since_trim = 0
-        self._pause = Pause()
+        self._pause = pause or Pause()
         self._complaints = Complaints("semantic index")
         self.failed = 0
         """Operations that the file refused."""
@@ -130,11 +130,15 @@ class Vectors:
         return held.search(vector, marks, threshold) if held is not None else []
 
     def put(self, partition: bytes, key: str, vector: Vector, marks: Marks) -> None:
-        held = self._caught_up(partition, len(vector), create=self._path is None or self._pause.on)
+        held = self._caught_up(partition, len(vector))
+        row = (partition, key, vector.astype(np.float16).tobytes(), marks.words, marks.order)
+        in_file = self._try(lambda file: self._insert(file, row))
+        if held is None and not in_file:  # Otherwise the next search finds it there.
+            held = self._partitions[partition] = _Partition(len(vector), self._rows_of_one(len(vector)))
         if held is not None:
             held.put(key, vector, marks.words, marks.order)
-        row = (partition, key, vector.astype(np.float16).tobytes(), marks.words, marks.order)
-        self._try(lambda file: self._insert(file, row))
+        if not in_file:
+            self._make_room()
 
     def drop(self, key: str) -> None:
         """Forget what leads to `key`, wherever."""
@@ -149,12 +153,12 @@ class Vectors:
             with contextlib.suppress(sqlite3.Error):
                 file.close()
 
-    def _caught_up(self, partition: bytes, dimensions: int, create: bool = False) -> _Partition | None:
+    def _caught_up(self, partition: bytes, dimensions: int) -> _Partition | None:
         """The partition with what other processes added since; None when there is nothing in it."""
         held = self._partitions.get(partition)
         rows = self._rows_after(partition, held.last_id if held is not None else 0, dimensions)
         if held is None:
-            if not rows and not create:
+            if not rows:
                 return None
             held = self._partitions[partition] = _Partition(dimensions, self._rows_of_one(dimensions))
         self._partitions.move_to_end(partition)
@@ -164,7 +168,7 @@ class Vectors:
                     row.key, np.frombuffer(row.vector, dtype=np.float16).astype(np.float32), row.words, row.ordered
                 )
             held.last_id = row.id
-        if rows or create:
+        if rows:
             self._make_room()
         return held
 
@@ -181,7 +185,7 @@ class Vectors:
         )
         return [Row(*row) for row in reversed(newest_first or [])]
 
-    def _insert(self, file: sqlite3.Connection, row: tuple[bytes, str, bytes, bytes, bytes]) -> None:
+    def _insert(self, file: sqlite3.Connection, row: tuple[bytes, str, bytes, bytes, bytes]) -> bool:
         file.execute(
             "INSERT OR REPLACE INTO vectors (partition, key, vector, words, ordered) VALUES (?, ?, ?, ?, ?)", row
         )
@@ -189,6 +193,7 @@ class Vectors:
         if self._since_trim >= min(_TRIM_EVERY, self._rows_max):
             self._since_trim = 0
             file.execute("DELETE FROM vectors WHERE id <= (SELECT max(id) FROM vectors) - ?", (self._rows_max,))
+        return True
 
     def _make_room(self) -> None:
         used = sum(held.size for held in self._partitions.values())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
+import threading
 import time
 from typing import Any
 
+from cache.disk import Disk
 from cache.entry import Entry
 
 
@@ -42,3 +45,11 @@ def entry(number: int = 0, *, size: int = 300, ttl_s: float = 0, now_ns: int | N
         "body": random.Random(number).randbytes(size),
     }
     return Entry(**(given | fields))
+
+
+async def let_go(disk: Disk) -> None:
+    """Close it and wait for its threads: only when these have ended is nobody's hand on its files any more."""
+    await disk.aclose()
+    for thread in threading.enumerate():
+        if thread.name.startswith(("cache-read", "cache-write")):
+            await asyncio.to_thread(thread.join, 60)

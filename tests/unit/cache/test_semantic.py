@@ -33,8 +33,8 @@ class ByLetters:
 
 
 def make(embedder: Embedder, path: Path | None = None) -> SemanticIndex:
-    threads = Threads("test", 1, 8)
-    return SemanticIndex(embedder, Vectors(path, rows_max=100, memory_bytes_max=1024 * 1024), threads)
+    vectors = Vectors(path, rows_max=100, memory_bytes_max=1024 * 1024)
+    return SemanticIndex(embedder, vectors, Threads("test", 1, 8), close_within_s=60.0)
 
 
 async def test_a_question_in_other_words_is_found() -> None:

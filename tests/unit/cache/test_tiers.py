@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,13 +15,15 @@ from cache.tiers import Tiers, open_tiers
 from tests.unit.cache.entries import Clock, entry, key
 
 
+def opened(folder: Path, **options: Any) -> Tiers:
+    """With a disk that is waited for, however slow it is."""
+    return open_tiers(directory=folder, disk_bytes_max=100_000_000, disk_timeout_s=60.0, tidy=False, **options)
+
+
 @pytest.fixture
 async def workers(tmp_path: Path) -> AsyncIterator[list[Tiers]]:
     """Of one machine."""
-    workers = [
-        open_tiers(directory=tmp_path, memory_bytes_max=10_000_000, disk_bytes_max=100_000_000, tidy=False)
-        for _ in range(2)
-    ]
+    workers = [opened(tmp_path, memory_bytes_max=10_000_000) for _ in range(2)]
     yield workers
     for tiers in workers:
         await tiers.aclose()
@@ -31,7 +34,7 @@ async def test_what_one_worker_keeps_the_other_finds_on_disk_and_then_in_memory(
     kept = entry(1)
     here.put(key(1), kept)
     assert here.peek(key(1)) is kept
-    assert await here.drain(10)
+    assert await here.drain(60)
     assert there.peek(key(1)) is None
     assert await there.get(key(1)) == kept
     assert there.peek(key(1)) == kept
@@ -50,7 +53,7 @@ async def test_what_is_deleted_is_gone_from_every_tier_and_worker(workers: list[
     here, there = workers
     here.put(key(1), entry(1))
     here.put(key(2), entry(2))
-    assert await here.drain(10)
+    assert await here.drain(60)
     assert await there.get(key(1)) is not None
     assert await here.delete(key(1)) is True
     assert (here.peek(key(1)), await here.get(key(1))) == (None, None)
@@ -66,7 +69,7 @@ async def test_a_purge_takes_what_fits_and_nothing_else(workers: list[Tiers]) ->
     for number in range(8):
         one = entry(number, model=f"gpt-{number % 2}", namespace="team" if number < 4 else "", now_ns=1000 + number)
         here.put(key(number), one)
-    assert await here.drain(10)
+    assert await here.drain(60)
     for number in range(8):
         await there.get(key(number))
     assert await here.purge(Selection(model="gpt-*", namespace="team", until_ns=1002)) == {"memory": 3, "disk": 3}
@@ -81,9 +84,7 @@ async def test_a_purge_takes_what_fits_and_nothing_else(workers: list[Tiers]) ->
 async def test_what_comes_up_while_it_is_purged_does_not_stay(tmp_path: Path) -> None:
     """A worker that read an entry from disk before the purge came there must not give it after the purge."""
     clock = Clock()
-    tiers = open_tiers(
-        directory=tmp_path, memory_bytes_max=10_000_000, disk_bytes_max=100_000_000, tidy=False, clock=clock
-    )
+    tiers = opened(tmp_path, memory_bytes_max=10_000_000, clock=clock)
     disk = Disk(tmp_path, 100_000_000, clock, tidy=False)
     await disk.put(key(1), entry(1, now_ns=clock()))
     Purges(tmp_path).append(Selection(key=key(1)))
@@ -122,11 +123,11 @@ async def test_no_tier_at_all_is_a_cache_that_holds_nothing() -> None:
 
 
 async def test_only_the_disk_is_a_cache_too(tmp_path: Path) -> None:
-    tiers = open_tiers(directory=tmp_path, disk_bytes_max=100_000_000, tidy=False)
+    tiers = opened(tmp_path)
     tiers.put(key(1), entry(1))
-    assert await tiers.drain(10)
+    assert await tiers.drain(60)
     assert tiers.peek(key(1)) is None
     assert await tiers.get(key(1)) is not None
     assert [(name, found) async for name, found, _ in tiers.scan()] == [("disk", key(1))]
     await tiers.aclose()
-    await asyncio.wait_for(tiers.aclose(), 5)
+    await asyncio.wait_for(tiers.aclose(), 60)

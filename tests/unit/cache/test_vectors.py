@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.embedding import Vector, normalised
+from cache.faults import Pause
 from cache.guard import Marks, marks_of
 from cache.vectors import FOUND_MAX, Vectors
 
@@ -26,8 +28,10 @@ def marks(text: str = "") -> Marks:
     return marks_of(text)
 
 
-def make(path: Path | None, rows_max: int = 1000, memory_bytes_max: int = MEMORY) -> Vectors:
-    return Vectors(path, rows_max=rows_max, memory_bytes_max=memory_bytes_max)
+def make(
+    path: Path | None, rows_max: int = 1000, memory_bytes_max: int = MEMORY, pause: Pause | None = None
+) -> Vectors:
+    return Vectors(path, rows_max=rows_max, memory_bytes_max=memory_bytes_max, pause=pause)
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -165,9 +169,11 @@ def test_a_file_that_is_no_database_is_replaced(tmp_path: Path) -> None:
     assert keys(fresh, vector(0, 1), 0.9) == ["k2"]
 
 
-def test_without_its_file_it_remembers_what_it_was_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("passes_s", [0.0, 60.0], ids=["while it pauses", "when it tries again"])
+def test_without_its_file_it_remembers_what_it_was_told(tmp_path: Path, passes_s: float) -> None:
+    """`passes_s`: between any two looks at the clock."""
     (tmp_path / "v.db").mkdir()
-    vectors = make(tmp_path / "v.db")
+    vectors = make(tmp_path / "v.db", pause=Pause(count(0.0, passes_s).__next__))
     vectors.search(PART, vector(1, 0), marks(), 0.9)
     assert vectors.failed == 1
     vectors.put(PART, "k", vector(1, 0), marks())

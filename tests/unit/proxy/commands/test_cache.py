@@ -19,7 +19,7 @@ from cache.purge import Purges, Selection
 from proxy.cli import app
 from proxy.commands import cache as command
 from proxy.commands.failure import CommandFailed
-from tests.unit.cache.entries import entry, key
+from tests.unit.cache.entries import entry, key, let_go
 
 HOUR_NS = 3_600_000_000_000
 
@@ -38,7 +38,7 @@ def data_dir(tmp_path: Path) -> Path:
             body = json.dumps({"id": f"reply-{number}", "text": "x" * (90_000 if number == 4 else 10)}).encode()
             one = entry(number, now_ns=made_ns, namespace=namespace, model=model, body=body)
             await disk.put(key(number), one)
-        await disk.aclose()
+        await let_go(disk)
 
     asyncio.run(fill())
     return tmp_path
