@@ -57,6 +57,9 @@ class Record:
             entry.seal("failed", error_type=type(defect).__name__)
             reply = PenstockError("Penstock failed; its log says why.", code="internal_error").reply()
         reply.headers.append((b"x-penstock-request-id", exchange.request_id.encode()))
+        if exchange.variant:
+            reply.headers.append((b"x-penstock-alias", exchange.alias.encode()))
+            reply.headers.append((b"x-penstock-variant", exchange.variant.encode()))
         return reply
 
     async def drained(self, timeout_s: float) -> None:

@@ -42,12 +42,7 @@ async def _resolved(exchange: Exchange, inner: Handler, alias: Model) -> Reply:
         _rewrite(exchange, variant)
     else:  # To look through a long body takes milliseconds, which are the other callers'.
         await asyncio.to_thread(_rewrite, exchange, variant)
-    reply = await inner(exchange)
-    reply.headers += [
-        (b"x-penstock-alias", exchange.alias.encode()),
-        (b"x-penstock-variant", exchange.variant.encode()),
-    ]
-    return reply
+    return await inner(exchange)
 
 
 def _variant(exchange: Exchange, alias: Model) -> Variant:

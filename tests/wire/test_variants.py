@@ -17,7 +17,7 @@ from proxy.metering.complete import completer
 from proxy.settings import Batch, Cache, CacheRule, Model, Price, Settings, Upstream, Variant
 from tests.wire.deferred import HOLD, answer, chat_answer, deferring, until_queued, whole
 from tests.wire.proxied import Caller, post, proxied
-from tests.wire.scripted import ScriptedUpstream, json_reply, sse
+from tests.wire.scripted import Conn, Request, ScriptedUpstream, json_reply, sse
 from tests.wire.test_transparency import ANSWER
 
 BASE = Variant(name="base", model="gpt-5-mini", weight=90)
@@ -111,6 +111,19 @@ async def test_all_calls_with_a_json_body_have_aliases(tmp_path: Path, path: str
     names = [name.lower() for name, _ in request.headers]
     assert b"content-encoding" not in names
     assert b"x-a" in names
+
+
+async def test_who_was_asked_is_told_though_nobody_answers(tmp_path: Path) -> None:
+    async def hung_up(request: Request, conn: Conn) -> None:
+        await conn.close()
+
+    async with ScriptedUpstream(hung_up) as upstream, proxied(tmp_path, upstream.url, models=(BOT,)) as proxy:
+        caller = await Caller.connect(proxy)
+        await caller.send(post("/v1/chat/completions", CHAT, FORCED))
+        status, headers, _ = await caller.reply()
+        caller.close()
+    told = dict(headers)
+    assert (status, told["x-penstock-alias"], told["x-penstock-variant"]) == (502, "bot", "tuned")
 
 
 @pytest.mark.parametrize(
