@@ -7,12 +7,16 @@ import fcntl
 import os
 import time
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 LOCK = "serve.lock"
 NOTE = "serve.json"
+
+_LOOKS_WITHIN_S: Final = 30.0
+"""Whoever holds the lock for so long is not only looking."""
+_LOOK_AGAIN_S: Final = 0.02
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,12 +138,18 @@ def is_served_by(path: Path, pid: int) -> bool:
 
 
 def _lock(fd: int) -> None:
-    """Raises `BlockingIOError`. Tried for a moment, because `serving` holds the lock for an instant when it looks."""
-    for _ in range(5):
+    """Raises `BlockingIOError` when another one serves.
+
+    `serving` shares the lock for an instant when it looks, or for longer where its process stands still in between: a
+    lock that can be shared is nobody's who serves, and is waited for.
+    """
+    for _ in range(round(_LOOKS_WITHIN_S / _LOOK_AGAIN_S)):
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        time.sleep(0.02)
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        time.sleep(_LOOK_AGAIN_S)
     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -34,12 +37,25 @@ def test_a_second_claim_names_the_holder(tmp_path: Path) -> None:
     DataDir.claim(tmp_path).release()
 
 
+def test_who_looks_while_standing_still_keeps_nobody_from_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DataDir.claim(tmp_path).release()
+    looking = os.open(tmp_path / "serve.lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    waited = itertools.count(1)
+    sleep = lambda _: os.close(looking) if next(waited) == 100 else None  # noqa: E731
+    monkeypatch.setattr("proxy.data_dir.time", SimpleNamespace(sleep=sleep))
+    DataDir.claim(tmp_path).release()
+    assert next(waited) == 101
+
+
 def test_a_killed_holder_leaves_a_note_that_does_not_count(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, sys; from proxy.data_dir import *; d = DataDir.claim(pathlib.Path(sys.argv[1]));"
         "d.publish(Serving(pid=1, host='h', port=1, store_url='', metrics_port=0, started=0)); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=30, check=False)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], timeout=60, check=False)
     assert (tmp_path / "serve.json").exists()
     assert serving(tmp_path) is None
     held = DataDir.claim(tmp_path)
