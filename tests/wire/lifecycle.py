@@ -21,7 +21,7 @@ from proxy.data_dir import Serving, serving
 from proxy.settings import Server, Settings, Store
 
 STANDINS = Path(__file__).with_name("standins.py")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 T = TypeVar("T")
 
 
@@ -95,6 +95,11 @@ class Supervised:
     def served(self) -> Counter[bytes]:
         log = self.data_dir / "served.log"
         return Counter(log.read_bytes().split() if log.exists() else ())
+
+    def begun(self) -> Counter[str]:
+        """Who can be told to end by now, and will say so: of each role, how many ever."""
+        path = self.data_dir / "begun"
+        return Counter(path.read_text().split() if path.exists() else ())
 
     def fetch(self, path: str) -> tuple[int, int] | None:
         """The pid that answered and the generation of its settings; None when nobody does."""

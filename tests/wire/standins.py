@@ -2,7 +2,8 @@
 
 A `worker` answers every GET with its pid and the `concurrent_max` of its settings, after noting the path in the file
 `served.log` of the data directory: what is noted twice was doubled, what is missing was lost. The header limit tells
-it how to start: 13 not at all, 14 when there is a file `go`.
+it how to start: 13 not at all, 14 when there is a file `go`. All say in the file `begun` when they can be told to end,
+and in `ended` when they have.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import uvloop
 
 from proxy.job import Job, announce_ready, follow_supervisor, receive_job
 from proxy.logs import configure_logging
@@ -38,17 +40,27 @@ class Worker:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.stopping.set)
+        note(self.job, "begun", "worker")
+        await self.may_serve()
         servers = [await asyncio.start_server(self.serve, sock=socket.socket(fileno=fd)) for fd in self.job.listen_fds]
-        if self.job.settings.server.header_bytes_max == 13:
-            sys.exit("told not to become ready")
         announce_ready(self.job)
         await self.stopping.wait()
         for server in servers:
             server.close()
+        for _ in range(5):  # what was accepted is some turns of the loop away from being served
+            await asyncio.sleep(0)
         deadline = time.monotonic() + self.job.settings.server.shutdown_timeout_s
         while self.open and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         note_end(self.job, "worker")
+
+    async def may_serve(self) -> None:
+        server = self.job.settings.server
+        if server.header_bytes_max == 13:
+            sys.exit("told not to become ready")
+        go = Path(server.data_dir) / "go"
+        while server.header_bytes_max == 14 and not go.exists() and not self.stopping.is_set():
+            await asyncio.sleep(0.01)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
@@ -110,7 +122,7 @@ if __name__ == "__main__":
     role = sys.argv[1]
     configure_logging(role)
     if role == "worker":
-        asyncio.run(Worker().run())
+        uvloop.run(Worker().run())  # as the real one: it has what it accepted before it closes its sockets
     elif role in ("recorder", "dispatcher"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         idle(role)

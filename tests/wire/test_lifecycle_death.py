@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from proxy.data_dir import serving
-from tests.wire.lifecycle import Load, Supervised, alive, kill, until
+from tests.wire.lifecycle import PATIENCE_S, Load, Supervised, alive, kill, until
+
+ALL = {"worker": 2, "dispatcher": 1, "recorder": 1}
 
 
 def test_a_worker_that_dies_is_started_again(tmp_path: Path) -> None:
@@ -48,17 +50,17 @@ def test_a_crash_loop_neither_spins_nor_ends(tmp_path: Path) -> None:
 
 
 def test_sigterm_lets_open_calls_finish_and_leaves_nobody(tmp_path: Path) -> None:
-    with Supervised(tmp_path, workers=2) as house:
-        until(lambda: len(house.children()) == 4, "two workers, the dispatcher and the recorder")
+    with Supervised(tmp_path, workers=2, shutdown_timeout_s=PATIENCE_S) as house:
+        until(lambda: house.begun() == ALL, "two workers, the dispatcher and the recorder")
         children = house.children()
         with socket.create_connection(("127.0.0.1", house.note.port)) as caller:
             caller.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
             until(lambda: house.served()[b"/slow"], "the call to be open")
             kill(house.pid, signal.SIGTERM)
-            caller.settimeout(10)
+            caller.settimeout(PATIENCE_S)
             assert caller.recv(1000).startswith(b"HTTP/1.1 200")
         assert house.process is not None
-        assert house.process.wait(20) == 0
+        assert house.process.wait(PATIENCE_S) == 0
         assert not any(map(alive, children))
         assert (house.data_dir / "ended").read_text().split() == ["worker", "worker", "dispatcher", "recorder"]
         assert serving(house.data_dir) is None
@@ -74,19 +76,19 @@ def test_a_hung_worker_does_not_outlive_its_time(tmp_path: Path) -> None:
             kill(house.pid, signal.SIGINT)
             kill(house.pid, signal.SIGINT)
             assert house.process is not None
-            assert house.process.wait(20) == 0
+            assert house.process.wait(PATIENCE_S) == 0
         assert not any(map(alive, children))
         assert "did not end in time and is killed" in house.log
 
 
 def test_after_a_killed_supervisor_the_next_one_serves_and_the_orphans_end(tmp_path: Path) -> None:
     with Supervised(tmp_path, workers=2) as house:
-        until(lambda: len(house.children()) == 4, "two workers, the dispatcher and the recorder")
+        until(lambda: house.begun() == ALL, "two workers, the dispatcher and the recorder")
         orphans = house.children()
         port = house.note.port
         house.configure(port=port)
         kill(house.pid)
-        house.process and house.process.wait(10)
+        house.process and house.process.wait(PATIENCE_S)
         house.start()
         house.note = until(house.serving, "the next supervisor")
         assert house.note.port == port
@@ -119,7 +121,7 @@ def test_orphans_finish_open_calls(tmp_path: Path, open_calls: int) -> None:
         orphans = house.children()
         kill(house.pid)
         for caller in sockets:
-            caller.settimeout(10)
+            caller.settimeout(PATIENCE_S)
             assert caller.recv(1000).startswith(b"HTTP/1.1 200")
         until(lambda: not any(map(alive, orphans)), "the orphans to end")
 
@@ -127,7 +129,7 @@ def test_orphans_finish_open_calls(tmp_path: Path, open_calls: int) -> None:
 def _refused(house: Supervised) -> str:
     """Start a supervisor that must refuse, and give back what it said."""
     process = house.start()
-    process.wait(20)
+    process.wait(PATIENCE_S)
     assert process.returncode != 0
     return house.log
 
@@ -165,7 +167,7 @@ def test_a_child_without_a_supervisor_says_so() -> None:
         [sys.executable, "-m", "proxy.recording"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode != 0
