@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import socket
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
+
+from tests.ports import held_port
 
 from .model import Model, language_model
 from .serve import Penstock, penstock
@@ -30,22 +31,26 @@ def stage() -> Iterator[Stage]:
 
 @pytest.fixture(scope="session")
 def proxy(model: Model, stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Penstock]:
-    """Penstock in front of the model (`smollm2-*`, and calls without a model), the stage (`gpt-*`) and nobody."""
-    with penstock(
-        tmp_path_factory.mktemp("penstock"),
-        upstreams={
-            "model": {"base_url": model.base_url, "models": ["smollm2-*"]},
-            "stage": {
-                "base_url": f"{stage.url}/v1",
-                "models": ["gpt-*", "text-*"],
-                "provider": "openai",
-                "first_byte_timeout_s": 2.0,
-                "idle_timeout_s": 2.0,
+    """Penstock in front of the model (`smollm2-*`, and calls without a model), the stage (`gpt-*`) and nobody.
+
+    The stage is there twice more, under limits that a machine which stands still for a moment would meet too: only what
+    is to meet them goes there.
+    """
+    staged = {"base_url": f"{stage.url}/v1", "provider": "openai"}
+    with (
+        held_port() as nobody,
+        penstock(
+            tmp_path_factory.mktemp("penstock"),
+            upstreams={
+                "model": {"base_url": model.base_url, "models": ["smollm2-*"]},
+                "stage": {**staged, "models": ["gpt-*", "text-*"]},
+                "late": {**staged, "models": ["late-*"], "first_byte_timeout_s": 0.5},
+                "stalling": {**staged, "models": ["stalling-*"], "idle_timeout_s": 0.5},
+                "nobody": {"base_url": f"http://127.0.0.1:{nobody}/v1", "models": ["nobody-*"]},
+                "realtime": {"base_url": stage.realtime_url, "models": ["realtime-*"], "provider": "openai"},
             },
-            "nobody": {"base_url": f"http://127.0.0.1:{_closed_port()}/v1", "models": ["nobody-*"]},
-            "realtime": {"base_url": stage.realtime_url, "models": ["realtime-*"], "provider": "openai"},
-        },
-    ) as running:
+        ) as running,
+    ):
         yield running
 
 
@@ -60,12 +65,6 @@ def client(proxy: Penstock) -> Iterator[openai.OpenAI]:
 def call_id() -> str:
     """A value that is in no other test's rows."""
     return uuid.uuid4().hex
-
-
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from tests.wire.scripted import (
     stall_mid_stream,
 )
 
-from .serve import Penstock, penstock
+from .serve import Penstock, penstock, until
 from .stage import Stage, chat_chunks, chat_reply
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
@@ -52,7 +54,7 @@ def test_an_upstream_that_is_not_there_is_502(proxy: Penstock, client: openai.Op
 def test_an_upstream_that_never_answers_is_504(proxy: Penstock, stage: Stage, client: openai.OpenAI) -> None:
     stage.play(stall_before_headers)
     with pytest.raises(openai.InternalServerError) as caught:
-        client.chat.completions.create(model="gpt-4o-mini", messages=HELLO)
+        client.chat.completions.create(model="late-1", messages=HELLO)
     assert (caught.value.status_code, caught.value.code) == (504, "first_byte_timeout")
     row = proxy.row(request_id(caught.value))
     assert (row["outcome"], row["error_type"]) == ("failed", "first_byte_timeout")
@@ -83,15 +85,22 @@ def test_what_the_sdk_repeats_is_a_row_each(proxy: Penstock, stage: Stage, clien
     assert [r.header("x-stainless-retry-count") for r in stage.requests] == ["0", "1", "2"]
 
 
-def test_a_caller_that_loses_patience_leaves_an_abandoned_row(
-    proxy: Penstock, stage: Stage, client: openai.OpenAI, call_id: str
+async def test_a_caller_that_loses_patience_leaves_an_abandoned_row(
+    proxy: Penstock, stage: Stage, call_id: str
 ) -> None:
+    """Once its question has reached the upstream: of a call that nobody has read yet there is nothing to record."""
     stage.play(stall_before_headers)
-    with pytest.raises(openai.APITimeoutError):
-        client.with_options(timeout=0.3).chat.completions.create(
-            model="gpt-4o-mini", messages=HELLO, extra_headers={"x-penstock-tags": f"call={call_id}"}
+    async with openai.AsyncOpenAI(base_url=proxy.base_url, api_key="sk-callers-own", max_retries=0) as client:
+        call = asyncio.ensure_future(
+            client.chat.completions.create(
+                model="gpt-4o-mini", messages=HELLO, extra_headers={"x-penstock-tags": f"call={call_id}"}
+            )
         )
-    row = proxy.row_of_tag("call", call_id)
+        assert await asyncio.to_thread(until, lambda: len(stage.requests), bool, 60.0) == 1
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    row = await asyncio.to_thread(proxy.row_of_tag, "call", call_id)
     assert (row["outcome"], row["error_type"], row["status"]) == ("abandoned", "client_disconnected", 0)
 
 
@@ -105,19 +114,22 @@ def test_a_request_of_the_wrong_type_is_400(proxy: Penstock, client: openai.Open
 def test_a_stream_that_breaks_does_not_end_cleanly(
     proxy: Penstock, stage: Stage, client: openai.OpenAI, call_id: str
 ) -> None:
+    heard = threading.Event()
+
     async def breaks(request: Request, conn: Conn) -> None:
         await conn.send(SSE_HEAD + b"".join(chunk(event(item)) for item in chat_chunks("The ")[:2]))
-        await conn.sleep(0.1)
+        while not heard.is_set():  # What is still on its way when a connection is reset is lost with it.
+            await conn.sleep(0.01)
         await conn.reset()
 
     stage.play(breaks)
-    with (
-        pytest.raises(openai.APIConnectionError),
-        client.chat.completions.create(
-            model="gpt-4o-mini", messages=HELLO, stream=True, extra_headers={"x-penstock-tags": f"call={call_id}"}
-        ) as stream,
-    ):
-        list(stream)
+    with client.chat.completions.create(
+        model="gpt-4o-mini", messages=HELLO, stream=True, extra_headers={"x-penstock-tags": f"call={call_id}"}
+    ) as stream:
+        next(stream)
+        heard.set()
+        with pytest.raises(openai.APIConnectionError):
+            list(stream)
     row = proxy.row_of_tag("call", call_id)
     assert (row["outcome"], row["error_type"], row["status"]) == ("cut", "upstream_cut", 200)
 
@@ -128,7 +140,7 @@ def test_a_stream_that_stalls_is_cut(proxy: Penstock, stage: Stage, client: open
     with (
         pytest.raises(openai.APIConnectionError),
         client.chat.completions.create(
-            model="gpt-4o-mini", messages=HELLO, stream=True, extra_headers={"x-penstock-tags": f"call={call_id}"}
+            model="stalling-1", messages=HELLO, stream=True, extra_headers={"x-penstock-tags": f"call={call_id}"}
         ) as stream,
     ):
         received += list(stream)
