@@ -3,8 +3,8 @@
     with language_model(tmp_path) as model:
         ...  # call model.base_url
 
-Run as a program it is that server: `python -m tests.e2e.model PORT`. It ends when its standard input ends, so that it
-never outlives a test run that was killed. Its answers differ between runs: assert structure, never content.
+Run as a program it is that server, on a free port which it says in a line. It ends when its standard input ends, so
+that it never outlives a test run that was killed. Its answers differ between runs: assert structure, never content.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
-import socket
+import re
 import subprocess
 import sys
 import threading
@@ -25,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "smollm2-135m-instruct"
 READY_WITHIN_S = 90.0
+_LISTENS = re.compile(r"^listens at (\S+)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -37,34 +38,34 @@ class Model:
 @contextlib.contextmanager
 def language_model(tmp_path: Path) -> Iterator[Model]:
     """A running model server on a free port. Raises `RuntimeError` with its output when it does not come up."""
-    port = _free_port()
     log = tmp_path / "model.log"
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.e2e.model", str(port)],
+            [sys.executable, "-m", "tests.e2e.model"],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
         )
     try:
-        _wait_ready(process, port, log)
-        yield Model(f"http://127.0.0.1:{port}/v1", NAME, log)
+        yield Model(f"{_wait_ready(process, log)}/v1", NAME, log)
     finally:
         assert process.stdin is not None
         process.stdin.close()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(30)
 
 
-def _wait_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait_ready(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Its address."""
     deadline = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < deadline and process.poll() is None:
-        if answers(f"http://127.0.0.1:{port}/health"):
-            return
+        found = _LISTENS.search(log.read_text(errors="replace"))
+        if found and answers(f"{found[1]}/health"):
+            return found[1]
         time.sleep(0.1)
     raise RuntimeError(f"the model server did not come up:\n{log.read_text(errors='replace')[-4000:]}")
 
@@ -76,12 +77,6 @@ def answers(url: str) -> bool:
             return bool(reply.status == 200)
     except OSError:  # of which URLError and HTTPError are kinds
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def weights() -> Path:
@@ -101,10 +96,11 @@ def main() -> None:
     parameters.n_ctx = 8192
     parameters.n_parallel = 4
     parameters.hostnames = ["127.0.0.1"]
-    parameters.port = int(sys.argv[1])
+    parameters.port = 0
     # One thread each: threads of one computation wait for each other by spinning, which a busy machine punishes.
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = 1
     server = xllamacpp.Server(parameters)
+    print(f"listens at {server.listening_address}", flush=True)  # noqa: T201
 
     def follow_parent() -> None:
         sys.stdin.buffer.read()

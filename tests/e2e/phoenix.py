@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,12 +16,15 @@ from typing import Any
 
 import httpx
 
+from tests.ports import held_port
+
 from .model import ROOT, answers
 
 PROGRAM = ROOT / ".venv" / "phoenix" / "bin" / "phoenix"
 READY_WITHIN_S = 300.0
 """It takes 15 seconds, and on a machine that runs other tests too many times that."""
-SPANS_WITHIN_S = 30.0
+SPANS_WITHIN_S = 60.0
+ANSWER_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,11 @@ class Phoenix:
         deadline = time.monotonic() + SPANS_WITHIN_S
         found: list[dict[str, Any]] = []
         while time.monotonic() < deadline:
-            answer = httpx.get(f"{self.url}/v1/projects/default/spans", params={"trace_id": trace_id, "limit": 100})
+            answer = httpx.get(
+                f"{self.url}/v1/projects/default/spans",
+                params={"trace_id": trace_id, "limit": 100},
+                timeout=ANSWER_WITHIN_S,
+            )
             if answer.status_code == 200:  # 404 until the first span has made the project
                 found = answer.json()["data"]
                 if len(found) >= count:
@@ -53,7 +59,7 @@ class Phoenix:
 
     def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
         body = {"query": query, "variables": variables}
-        answer = httpx.post(f"{self.url}/graphql", json=body, timeout=30).raise_for_status().json()
+        answer = httpx.post(f"{self.url}/graphql", json=body, timeout=ANSWER_WITHIN_S).raise_for_status().json()
         assert "errors" not in answer, answer["errors"]
         found: dict[str, Any] = answer["data"]
         return found
@@ -69,7 +75,13 @@ _SESSION = """query ($id: String!) { getProjectSessionById(sessionId: $id) {
 @contextlib.contextmanager
 def phoenix(tmp_path: Path) -> Iterator[Phoenix]:
     """Raises `RuntimeError` with its output when it does not come up."""
-    port, grpc_port, log = _free_port(), _free_port(), tmp_path / "phoenix.log"
+    with held_port() as port, held_port() as grpc_port, _running(tmp_path, port, grpc_port) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def _running(tmp_path: Path, port: int, grpc_port: int) -> Iterator[Phoenix]:
+    log = tmp_path / "phoenix.log"
     environ = {
         **os.environ,
         "PHOENIX_WORKING_DIR": str(tmp_path),
@@ -91,13 +103,7 @@ def phoenix(tmp_path: Path) -> Iterator[Phoenix]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+            process.wait(30)
