@@ -32,7 +32,19 @@ class Curled:
 
 
 def curl(*arguments: str, body: bytes | None = None) -> Curled:
-    options = ["--http1.1", "--silent", "--show-error", "--include", "--verbose", "--max-time", "60", "--noproxy", "*"]
+    options = [
+        "--http1.1",
+        "--silent",
+        "--show-error",
+        "--include",
+        "--verbose",
+        "--max-time",
+        "60",
+        "--expect100-timeout",
+        "60",
+        "--noproxy",
+        "*",
+    ]
     data = ["--data-binary", "@-"] if body is not None else []
     done = subprocess.run(
         ["curl", *options, *data, *arguments], input=body, capture_output=True, timeout=70, check=False

@@ -27,7 +27,9 @@ const calls = {
   },
 
   async abort() {
-    const stream = await client.chat.completions.create({ model, messages, max_tokens: 400, stream: true }, { headers });
+    // llama.cpp says no end then: the stream is not over, however late the third chunk is seen.
+    const endless = { max_tokens: 1800, ignore_eos: true, stream: true };
+    const stream = await client.chat.completions.create({ model, messages, ...endless }, { headers });
     let chunks = 0;
     for await (const _ of stream) {
       if (++chunks === 3) stream.controller.abort();
