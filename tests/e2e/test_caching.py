@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import psutil
 import pytest
@@ -40,8 +41,10 @@ def sdk(house: Penstock, key: str = "sk-one") -> openai.OpenAI:
 
 def test_a_real_models_reply_is_given_in_both_shapes(house: Penstock) -> None:
     asked: Any = {"model": "smollm2-135m", "messages": MESSAGES, "max_tokens": 24, "temperature": 1.5}
+    before = on_disk(house)
     with sdk(house) as client:
         streamed, ending, usage = _heard(client.chat.completions.create(**asked, stream=True, extra_headers=ON))
+        wait_on_disk(house, before + 1)
         whole = client.chat.completions.with_raw_response.create(**asked, extra_headers=ON)
         with_usage = {**asked, "stream": True, "stream_options": {"include_usage": True}}
         again, _, told = _heard(client.chat.completions.create(**with_usage, extra_headers=ON))
@@ -54,6 +57,17 @@ def test_a_real_models_reply_is_given_in_both_shapes(house: Penstock) -> None:
     row = house.row(whole.headers["x-penstock-request-id"])
     assert (row["outcome"], row["cache_status"], row["cost"]) == ("cached", "hit", 0.0)
     assert row["output_tokens"] == reply.usage.completion_tokens
+
+
+def on_disk(house: Penstock) -> int:
+    """How many replies are kept where every worker finds them."""
+    tiers = httpx.get(f"{house.url}/penstock/cache", timeout=60).raise_for_status().json()["tiers"]
+    return next(int(tier["entries"]) for tier in tiers if tier["tier"] == "disk")
+
+
+def wait_on_disk(house: Penstock, count: int) -> None:
+    """A reply is written behind the call, so that another worker may not have it at once."""
+    assert until(lambda: on_disk(house), lambda found: found >= count, 60) == count
 
 
 def _heard(stream: Any) -> tuple[str, str | None, int | None]:
@@ -78,16 +92,17 @@ def test_workers_share_what_was_kept_and_a_killed_one_takes_nothing_with_it(hous
                 pass
             return str(reply.headers["x-penstock-cache"])
 
-    before = len(stage.requests)
+    before, kept = len(stage.requests), on_disk(house)
     first = ask()
+    wait_on_disk(house, kept + 1)
     said = Counter(ask() for _ in range(20))
     assert (first, set(said)) == ("miss", {"hit"}), "each on a connection of its own, so that both workers are met"
     victims = house.child("proxy.worker")
     for worker in victims:
         worker.kill()
-    psutil.wait_procs(victims, timeout=10)
-    until(lambda: len(house.child("proxy.worker")), lambda count: count == 2, 20)
-    assert until(lambda: _tried(ask), lambda status: status != "", 20) == "hit"
+    psutil.wait_procs(victims, timeout=60)
+    until(lambda: len(house.child("proxy.worker")), lambda count: count == 2, 60)
+    assert until(lambda: _tried(ask), lambda status: status != "", 60) == "hit"
     assert len(stage.requests) - before == 1
     rows = house.wait_rows("user = 'workers'", {}, count=22)
     assert Counter((row["outcome"], row["cache_status"]) for row in rows) == {
@@ -119,13 +134,14 @@ def test_savings_and_contents_are_reported(house: Penstock) -> None:
 def test_one_tenant_never_sees_anothers_reply(house: Penstock, stage: Stage) -> None:
     stage.play(sse(chat_chunks("Only for one.", model="gpt-4o-mini", **USAGE)))
     asked: Any = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "What is my secret?"}]}
-    said = []
-    for key in ("sk-one", "sk-two", "sk-one", "sk-two"):
+    said, before = [], on_disk(house)
+    for number, key in enumerate(("sk-one", "sk-two", "sk-one", "sk-two"), 1):
         with sdk(house, key) as client:
             reply = client.chat.completions.with_raw_response.create(**asked, stream=True, extra_headers=ON)
             for _ in reply.parse():
                 pass
             said.append(reply.headers["x-penstock-cache"])
+        wait_on_disk(house, before + min(number, 2))
     assert said == ["miss", "miss", "hit", "hit"]
 
 
