@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,8 @@ from .model import Model
 from .serve import Penstock, penstock, until
 
 LINES = 50
-WITHIN_S = 90.0
+pytestmark = pytest.mark.timeout(400)
+WITHIN_S = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def over(client: openai.OpenAI, batch: Batch) -> Batch:
 def generations(house: Penstock, batch: Batch) -> list[dict[str, Any]]:
     """Of the lines of the batch."""
     assert batch.request_counts is not None
-    return house.wait_rows("batch_id = {id:String}", {"id": batch.id}, batch.request_counts.total, within_s=30)
+    return house.wait_rows("batch_id = {id:String}", {"id": batch.id}, batch.request_counts.total)
 
 
 def test_fifty_lines_become_fifty_results_and_fifty_generations(
@@ -111,11 +111,14 @@ def test_a_dispatcher_that_is_killed_loses_and_doubles_nothing(
 def test_live_calls_are_answered_while_a_batch_runs(
     house: Penstock, client: openai.OpenAI, model: Model, call_id: str
 ) -> None:
-    batch = submit(client, model, call_id, 16)
+    # Far more than it does in the time that all of this takes, so that there is something to cancel.
+    batch = submit(client, model, call_id, 1000)
+    until(lambda: client.batches.retrieve(batch.id), lambda seen: _done(seen) > 0, WITHIN_S)
     reply = client.chat.completions.create(
         model=model.name, messages=[{"role": "user", "content": "Now."}], max_tokens=4
     )
     assert reply.choices[0].message.content
+    assert client.batches.retrieve(batch.id).status == "in_progress"
     cancelled = client.batches.cancel(batch.id)
     assert cancelled.status in ("cancelling", "cancelled")
     ended = over(client, batch)
@@ -129,8 +132,7 @@ def _done(batch: Batch) -> int:
 
 def _kill_dispatcher(house: Penstock) -> None:
     """With what it is asking; the next one is there in a moment."""
-    found: list[psutil.Process] = until(lambda: house.child("proxy.dispatching"), bool, 20)
+    found: list[psutil.Process] = until(lambda: house.child("proxy.dispatching"), bool, 60)
     assert len(found) == 1
     found[0].kill()
-    found[0].wait(10)
-    time.sleep(0.2)
+    found[0].wait(60)
