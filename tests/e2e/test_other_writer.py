@@ -20,14 +20,18 @@ def test_calls_are_left_to_the_collector(tmp_path: Path, stage: Stage) -> None:
     sections = {"store": {"writer": "collector"}}
     with penstock(tmp_path, upstreams={"stage": f"{stage.url}/v1"}, sections=sections, config=collector) as proxy:
         call = {"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Hello"}]}
-        answer = httpx.post(f"{proxy.base_url}/chat/completions", json=call)
+        answer = httpx.post(f"{proxy.base_url}/chat/completions", json=call, timeout=60)
         request_id = answer.headers["x-penstock-request-id"]
         told = {"request_id": request_id, "score": 1.0}
-        assert httpx.post(f"{proxy.url}/penstock/feedback", json=told).status_code == 202
+        assert httpx.post(f"{proxy.url}/penstock/feedback", json=told, timeout=60).status_code == 202
         asked = "SELECT request_id FROM feedback"
-        assert until(lambda: proxy.query(asked), bool, 30) == [{"request_id": request_id}]
-        spans = until(lambda: [one for one in stage.requests if one.target == "/v1/traces"], bool, 30)
-        assert request_id.encode() in spans[0].body
-        assert len(spans[0].body) < REQUEST_BYTES_MAX
+        assert until(lambda: proxy.query(asked), bool, 60) == [{"request_id": request_id}]
+
+        def spans() -> list[bytes]:
+            sent = [one.body for one in stage.requests if one.target == "/v1/traces"]
+            return [body for body in sent if request_id.encode() in body]
+
+        (body,) = until(spans, bool, 60)
+        assert len(body) < REQUEST_BYTES_MAX
         assert proxy.rows() == []
         assert proxy.query("SELECT count() AS n FROM otel_traces") == [{"n": 0}]

@@ -121,7 +121,7 @@ COUNTS: dict[str, Any] = {
 
 def priced(backend: Phoenix, span: dict[str, Any]) -> dict[str, Any]:
     """What is shown of it once Phoenix, which takes its time, has priced it."""
-    return until(lambda: backend.shown(span), lambda shown: shown["costSummary"] is not None, 30)
+    return until(lambda: backend.shown(span), lambda shown: shown["costSummary"] is not None, 60)
 
 
 def test_phoenix_arrives_at_the_same_cost_with_cached_tokens(backend: Phoenix) -> None:

@@ -30,7 +30,7 @@ def house(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Itera
     table = f'[[otlp]]\npreset = "collector"\nendpoint = "{endpoint.url}"\nname = "here"\n'
     with penstock(tmp_path_factory.mktemp("probe"), upstreams={"up": base_url}, config=table) as running:
         applied = "SELECT count() AS applied FROM schema_migrations"
-        until(lambda: running.query(applied), lambda rows: rows == [{"applied": len(migrations())}], 30)
+        until(lambda: running.query(applied), lambda rows: rows == [{"applied": len(migrations())}], 60)
         yield running
 
 

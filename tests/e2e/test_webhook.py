@@ -85,12 +85,12 @@ def test_an_async_call_is_answered_and_told_to_whom_it_named(tmp_path: Path) -> 
             sections=sections,
             environ={"HOOK": SECRET},
         ) as proxy,
-        httpx.Client(headers={"Authorization": "Bearer sk-caller"}, timeout=20) as caller,
+        httpx.Client(headers={"Authorization": "Bearer sk-caller"}, timeout=60) as caller,
     ):
         headers = {"x-penstock-batch": "async", "x-penstock-webhook": f"{hook.url}/told?token=secret"}
         accepted = caller.post(f"{proxy.base_url}/chat/completions", json=QUESTION, headers=headers)
         assert accepted.status_code == 202, accepted.text
-        until(lambda: len(hook.got), bool, 30.0)
+        until(lambda: len(hook.got), bool, 60.0)
         ((signature, body),) = hook.got
         event: Any = openai.OpenAI(api_key="x").webhooks.unwrap(body, signature, secret=SECRET)
         assert (event.type, event.data.id) == ("deferred.completed", accepted.json()["id"])

@@ -57,7 +57,7 @@ def test_scores_are_found_again_with_the_calls_they_are_of(proxy: Penstock, stag
             {"id": made["id"]},
         )
 
-    rows = until(scored, lambda rows: sum(int(str(row["answers"])) for row in rows) >= made["recorded"], 30)
+    rows = until(scored, lambda rows: sum(int(str(row["answers"])) for row in rows) >= made["recorded"], 60)
     found = {(row["model"], row["name"]): (row["answers"], row["linked"], row["mean"]) for row in rows}
     assert found["gpt-4o-mini", "label_accuracy"] == (N, N, 0.5)
     assert found["gpt-tuned", "label_accuracy"] == (N, N, 1.0)

@@ -69,7 +69,7 @@ def test_everything_goes_through_penstock_and_is_recorded(
     assert provider.made() == []
 
     asked = Counter(name.partition("?")[0] for name in provider.asked)
-    rows = until(lambda: proxy.rows(), lambda rows: len(rows) >= asked.total(), 15)
+    rows = until(lambda: proxy.rows(), lambda rows: len(rows) >= asked.total(), 60)
     assert len(rows) == asked.total(), "each call once"
     assert {row["status"] for row in rows} == {200}
     assert {row["outcome"] for row in rows} == {"answered"}
