@@ -59,10 +59,13 @@ class QueueMetrics:
         self,
         settings: Settings,
         *,
+        within_s: float = LOOK_WITHIN_S,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`within_s`: for one look."""
         self._settings = settings
+        self._within_s = within_s
         self._clock = clock
         self._folder = Path(settings.server.data_dir) / "batch"
         self._monotonic = monotonic
@@ -122,7 +125,7 @@ class QueueMetrics:
     def _look(self) -> Reading | None:
         from .database import looking, now_ns, queue_url
 
-        with looking(queue_url(self._settings), within_s=LOOK_WITHIN_S) as connection:
+        with looking(queue_url(self._settings), within_s=self._within_s) as connection:
             if connection is None:
                 return None
             at_ns = now_ns(connection, self._clock)

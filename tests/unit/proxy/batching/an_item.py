@@ -19,6 +19,8 @@ CREATED_NS = 1_795_400_978_000_000_000
 NOW_NS = CREATED_NS + 1_000_000_000
 KEEP_S = 100.0
 OURS = "scope of ours"
+LASTING_S = 3600.0
+"""Of a lease that a test is never too slow to hold, and that is not renewed under its hands."""
 
 
 def item(number: int = 1, **changes: Any) -> NewItem:

@@ -69,9 +69,9 @@ def test_writers_come_one_after_the_other(settings: Settings, database: Database
             connection.execute(update(counters).where(counters.c.name == "items").values(value=seen + 1))
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(add_one, range(200)))
+        list(threads.map(add_one, range(80)))
     with database.reading() as connection:
-        assert value(connection, "items") == 200
+        assert value(connection, "items") == 80
     other.close()
 
 
@@ -82,7 +82,7 @@ from sqlalchemy import insert
 from proxy.batching.database import Database
 from proxy.batching.tables import counters
 database = Database.open(sys.stdin.readline().strip())
-for number in range(100):
+for number in range(40):
     with database.transaction() as connection:
         connection.execute(insert(counters).values(name=f"{sys.argv[1]}-{number}", value=1))
 database.close()
@@ -96,7 +96,7 @@ database.close()
     assert [child.returncode for child in children] == [0, 0, 0]
     with database.reading() as connection:
         written = connection.scalar(select(func.count()).where(counters.c.name.contains("-")))
-    assert written == 300
+    assert written == 120
 
 
 def test_processes_that_begin_at_once_make_the_tables_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from proxy.batching.database import Database
 from proxy.batching.dispatcher import Dispatcher
 from proxy.batching.lease import Lease, LeaseHolder, LeaseLost
+from tests.unit.proxy.batching.an_item import LASTING_S
 
 
 class Counting:
@@ -31,8 +32,12 @@ class Counting:
         self.closed += 1
 
 
+def holder_of(database: Database, name: str = "") -> LeaseHolder:
+    return LeaseHolder(database, holder=name, expiry_s=LASTING_S)
+
+
 async def until(ask: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not ask():
             await asyncio.sleep(0.005)
 
@@ -43,7 +48,7 @@ async def test_a_part_that_fails_does_not_stop_the_others(database: Database, ca
 
     bad, good = Counting("bad", fail), Counting("good")
     stop = asyncio.Event()
-    running = asyncio.create_task(Dispatcher(LeaseHolder(database), lambda: [bad, good]).run(stop))
+    running = asyncio.create_task(Dispatcher(holder_of(database), lambda: [bad, good]).run(stop))
     await until(lambda: good.steps > 20 and bad.steps >= 2)
     stop.set()
     await running
@@ -63,7 +68,7 @@ async def test_when_the_lease_is_lost_all_parts_stop_and_it_is_asked_for_again(d
         return lives[-1]
 
     stop = asyncio.Event()
-    running = asyncio.create_task(Dispatcher(LeaseHolder(database), make).run(stop))
+    running = asyncio.create_task(Dispatcher(holder_of(database), make).run(stop))
     await until(lambda: len(lives) == 2 and lives[1][0].steps > 5)
     assert [part.closed for part in lives[0]] == [1, 1]
     stop.set()
@@ -74,9 +79,9 @@ async def test_when_the_lease_is_lost_all_parts_stop_and_it_is_asked_for_again(d
 async def test_a_second_dispatcher_waits_until_the_first_gives_the_lease_back(database: Database) -> None:
     first, second = Counting("first"), Counting("second")
     stops = [asyncio.Event(), asyncio.Event()]
-    running = [asyncio.create_task(Dispatcher(LeaseHolder(database), lambda: [first]).run(stops[0]))]
+    running = [asyncio.create_task(Dispatcher(holder_of(database), lambda: [first]).run(stops[0]))]
     await until(lambda: first.steps > 0)
-    running.append(asyncio.create_task(Dispatcher(LeaseHolder(database), lambda: [second]).run(stops[1])))
+    running.append(asyncio.create_task(Dispatcher(holder_of(database), lambda: [second]).run(stops[1])))
     before = first.steps
     await until(lambda: first.steps > before + 20)
     assert second.steps == 0
@@ -87,11 +92,11 @@ async def test_a_second_dispatcher_waits_until_the_first_gives_the_lease_back(da
 
 
 async def test_a_lease_in_ones_own_name_is_free_at_once(database: Database) -> None:
-    dead = LeaseHolder(database, holder="this machine")
+    dead = holder_of(database, "this machine")
     lease = await dead.acquire()
     assert lease is not None
-    assert await LeaseHolder(database, holder="another machine").acquire() is None
-    next_one = LeaseHolder(database, holder="this machine")
+    assert await holder_of(database, "another machine").acquire() is None
+    next_one = holder_of(database, "this machine")
     assert await next_one.acquire() is not None
     with pytest.raises(LeaseLost):
         await lease.run(lambda connection: None)

@@ -10,7 +10,11 @@ from sqlalchemy import Connection, insert, select, update
 from proxy.batching.database import Database
 from proxy.batching.lease import HeldLease, LeaseHolder, LeaseLost
 from proxy.batching.tables import counters, items, leases
-from tests.unit.proxy.batching.an_item import item, put, states
+from tests.unit.proxy.batching.an_item import LASTING_S, item, put, states
+
+
+def holder_of(database: Database, name: str = "dispatcher") -> LeaseHolder:
+    return LeaseHolder(database, name, expiry_s=LASTING_S)
 
 
 def write(connection: Connection) -> None:
@@ -34,18 +38,18 @@ def let_it_expire(database: Database) -> None:
 
 
 async def test_only_one_has_it(database: Database) -> None:
-    first, second = LeaseHolder(database), LeaseHolder(database)
+    first, second = holder_of(database), holder_of(database)
     lease = await first.acquire()
     assert lease is not None
     assert await second.acquire() is None
-    assert await LeaseHolder(database, "another").acquire() is not None
+    assert await holder_of(database, "another").acquire() is not None
     await lease.run(write)
     assert written(database)
     await first.release()
 
 
 async def test_another_takes_over_when_it_has_expired_and_the_first_writes_no_more(database: Database) -> None:
-    first, second = LeaseHolder(database), LeaseHolder(database)
+    first, second = holder_of(database), holder_of(database)
     old = await first.acquire()
     let_it_expire(database)
     new = await second.acquire()
@@ -64,18 +68,18 @@ async def test_another_takes_over_when_it_has_expired_and_the_first_writes_no_mo
 
 
 async def test_a_holder_whose_lease_nobody_took_goes_on(database: Database) -> None:
-    holder = LeaseHolder(database)
+    holder = holder_of(database)
     lease = await holder.acquire()
     assert lease is not None
     let_it_expire(database)
     await lease.run(write)
     assert written(database)
-    assert await LeaseHolder(database).acquire() is None
+    assert await holder_of(database).acquire() is None
     await holder.release()
 
 
 async def test_one_that_acquires_again_does_not_write_by_its_old_lease(database: Database) -> None:
-    holder = LeaseHolder(database)
+    holder = holder_of(database)
     old = await holder.acquire()
     new = await holder.acquire()
     assert old is not None
@@ -88,7 +92,7 @@ async def test_one_that_acquires_again_does_not_write_by_its_old_lease(database:
 
 async def test_an_earlier_epoch_of_the_same_holder_writes_no_more(database: Database) -> None:
     """One that slept through its own successor: it does not know yet that it has lost."""
-    holder = LeaseHolder(database)
+    holder = holder_of(database)
     lease = await holder.acquire()
     assert lease is not None
     with database.reading() as connection:
@@ -113,7 +117,7 @@ async def test_it_is_renewed_while_nothing_is_written(database: Database) -> Non
 
 
 async def test_one_that_was_given_back_is_free_at_once(database: Database) -> None:
-    first, second = LeaseHolder(database), LeaseHolder(database)
+    first, second = holder_of(database), holder_of(database)
     lease = await first.acquire()
     await first.release()
     assert lease is not None
@@ -124,7 +128,7 @@ async def test_one_that_was_given_back_is_free_at_once(database: Database) -> No
 
 
 async def test_what_fails_is_not_written(database: Database) -> None:
-    holder = LeaseHolder(database)
+    holder = holder_of(database)
     lease = await holder.acquire()
     assert lease is not None
 
@@ -140,7 +144,7 @@ async def test_what_fails_is_not_written(database: Database) -> None:
 
 async def test_the_next_holder_asks_again_what_the_last_one_was_asking(database: Database) -> None:
     put(database, item(1))
-    first, second = LeaseHolder(database), LeaseHolder(database)
+    first, second = holder_of(database), holder_of(database)
     lease = await first.acquire()
     assert lease is not None
     await lease.run(lambda connection: connection.execute(update(items).values(state="running")))

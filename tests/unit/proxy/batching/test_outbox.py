@@ -22,7 +22,7 @@ from proxy.batching.tables import chunks, leases, outbox
 from proxy.dispatching import run
 from proxy.settings import Server, Settings
 from tests.unit.exporters.spooled import MemorySink, drain
-from tests.unit.proxy.batching.an_item import record
+from tests.unit.proxy.batching.an_item import LASTING_S, record
 from tests.unit.proxy.batching.outbox_process import MOMENTS
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def bring_and_die(settings: Settings, moment: str) -> int:
 
 @pytest.fixture
 async def lease(database: Database) -> AsyncIterator[Lease]:
-    holder = LeaseHolder(database)
+    holder = LeaseHolder(database, expiry_s=LASTING_S)
     held = await holder.acquire()
     assert held is not None
     yield held
@@ -115,7 +115,7 @@ async def test_a_step_that_fails_is_made_good_by_the_next(
 
 
 async def test_one_that_lost_the_lease_marks_nothing(settings: Settings, database: Database, tmp_path: Path) -> None:
-    first, second = LeaseHolder(database), LeaseHolder(database)
+    first, second = LeaseHolder(database, expiry_s=LASTING_S), LeaseHolder(database, expiry_s=LASTING_S)
     old = await first.acquire()
     assert old is not None
     owe(database, "r1")
@@ -151,7 +151,7 @@ async def test_what_another_machine_has_on_its_disk_waits_for_it(
         def _publish(self, chunk: str) -> None:
             raise OSError("the machine stops here")
 
-    holder = LeaseHolder(database)
+    holder = LeaseHolder(database, expiry_s=LASTING_S)
     lease = await holder.acquire()
     assert lease is not None
     owe(database, "r1")
@@ -185,7 +185,7 @@ async def test_killed_at_every_point_each_record_is_there_once(
         let_the_lease_expire(database)
         drain(tmp_path, sink)
         assert len(set(sink.ids)) == len(sink.ids), moment
-    holder = LeaseHolder(database)
+    holder = LeaseHolder(database, expiry_s=LASTING_S)
     lease = await holder.acquire()
     assert lease is not None
     part = Outbox(settings, database)
@@ -205,12 +205,12 @@ async def test_what_was_prepared_does_not_wait_for_the_lease(
     owe(database, "r1", "r2")
     assert bring_and_die(settings, "after preparation") == -signal.SIGKILL
     let_the_lease_expire(database)
-    other = LeaseHolder(database, holder="another machine")
+    other = LeaseHolder(database, holder="another machine", expiry_s=LASTING_S)
     assert await other.acquire() is not None
     stop = asyncio.Event()
     dispatcher = asyncio.create_task(run(settings, stop))
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while owed(database) != (0, 0):
                 await asyncio.sleep(0.05)
         assert len(layout.directories(tmp_path / "spool")) == 1

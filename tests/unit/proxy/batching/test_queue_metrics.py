@@ -40,9 +40,14 @@ def clock() -> Clock:
     return Clock()
 
 
+def patient(settings: Settings, **clocks: Any) -> QueueMetrics:
+    """However slow the machine is, a look does not fail for that."""
+    return QueueMetrics(settings, within_s=60.0, **clocks)
+
+
 @pytest.fixture
 def metrics(settings: Settings, clock: Clock) -> QueueMetrics:
-    return QueueMetrics(settings, clock=lambda: LATER_NS, monotonic=clock)
+    return patient(settings, clock=lambda: LATER_NS, monotonic=clock)
 
 
 def seen(metrics: QueueMetrics) -> dict[str, float]:
@@ -125,26 +130,26 @@ def test_what_there_is_nothing_of_any_more_is_zero(database: Database, metrics: 
 
 def test_a_queue_that_nobody_made_is_not_made(tmp_path: Path) -> None:
     settings = Settings(server=Server(data_dir=str(tmp_path / "data")))
-    assert seen(QueueMetrics(settings)) == {"look_failures_total": 0}
+    assert seen(patient(settings)) == {"look_failures_total": 0}
     assert not (tmp_path / "data").exists()
 
 
 def test_a_queue_that_is_turned_off_is_not_looked_at(settings: Settings, database: Database) -> None:
     put(database, item(1))
     off = Settings(server=settings.server, batch=Batch(url=settings.batch.url, enabled=False))
-    assert seen(QueueMetrics(off)) == {"look_failures_total": 0}
+    assert seen(patient(off)) == {"look_failures_total": 0}
 
 
 def test_a_look_makes_no_tables(postgres: Any) -> None:
     url = postgres.new()
     settings = Settings(batch=Batch(url=url))
-    assert seen(QueueMetrics(settings)) == {"look_failures_total": 0}
+    assert seen(patient(settings)) == {"look_failures_total": 0}
     with postgres.connect(url.rpartition("/")[2]) as connection:
         tables = connection.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").fetchone()
     assert tables == (0,)
 
 
-def execute(url: str, statement: str, within_s: float = 3) -> None:
+def execute(url: str, statement: str, within_s: float = 60) -> None:
     with looking(url, within_s=within_s) as connection:
         assert connection is not None
         connection.execute(text(statement))
@@ -171,14 +176,18 @@ def test_a_database_that_is_away_is_counted_and_not_told_about(
         server=Server(data_dir=str(tmp_path)),
         batch=Batch(url=f"postgresql://penstock:{secret}@127.0.0.1:1/penstock"),
     )
-    metrics = QueueMetrics(settings, monotonic=clock)
+    metrics = patient(settings, monotonic=clock)
+
+    def told() -> int:
+        return [record.name for record in caplog.records].count("proxy.batching.queue_metrics")
+
     with caplog.at_level(logging.WARNING):
         assert seen(metrics) == {"look_failures_total": 1}
         assert seen(metrics) == {"look_failures_total": 2}
-        assert len(caplog.records) == 1
+        assert told() == 1
         clock.now += 61
         assert seen(metrics) == {"look_failures_total": 3}
-        assert len(caplog.records) == 2
+        assert told() == 2
     assert secret not in caplog.text
 
 
@@ -186,7 +195,7 @@ def test_a_queue_that_comes_back_is_told_about_again(database: Database, setting
     if settings.batch.url:
         pytest.skip("tables of another version are the same on PostgreSQL, which other tests share")
     put(database, item(1))
-    metrics = QueueMetrics(settings, clock=lambda: LATER_NS, monotonic=clock)
+    metrics = patient(settings, clock=lambda: LATER_NS, monotonic=clock)
     assert "overdue" in seen(metrics)
     with database.transaction() as connection:
         connection.execute(text("UPDATE counters SET value = 99 WHERE name = 'version'"))
@@ -199,7 +208,7 @@ def test_a_queue_that_comes_back_is_told_about_again(database: Database, setting
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "batch").mkdir()
     (tmp_path / "batch" / "queue.db").write_bytes(b"anything but a database" * 100)
-    assert seen(QueueMetrics(Settings(server=Server(data_dir=str(tmp_path))))) == {"look_failures_total": 1}
+    assert seen(patient(Settings(server=Server(data_dir=str(tmp_path))))) == {"look_failures_total": 1}
 
 
 def test_a_statement_without_end_is_given_up(tmp_path: Path) -> None:
@@ -248,7 +257,7 @@ def test_a_shared_queue_is_told_about_once(
     database = Database.open(postgres_url)
     hold_lease(database, holder, expires_ns)
     put(database, item(1, deadline_ns=1))
-    found = seen(QueueMetrics(settings))
+    found = seen(patient(settings))
     assert found["overdue"] == found.get("items['async', 'queued']", 0) == int(told)
     assert (found["oldest_seconds"] > 0) == told
     database.close()
@@ -258,7 +267,7 @@ def test_a_queue_of_ones_own_is_told_about_whoever_has_the_lease(tmp_path: Path)
     settings = Settings(server=Server(data_dir=str(tmp_path)))
     database = Database.open(queue_url(settings))
     hold_lease(database, "the dispatcher before this one", FAR_NS)
-    assert "overdue" in seen(QueueMetrics(settings))
+    assert "overdue" in seen(patient(settings))
     database.close()
 
 

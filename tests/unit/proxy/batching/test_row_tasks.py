@@ -30,7 +30,7 @@ async def test_no_more_than_there_is_room_for_and_none_twice() -> None:
     assert begun == ["a", "b"]
     assert tasks.room == 0
     go.set()
-    assert await tasks.wait(5.0)
+    assert await tasks.wait(60.0)
     await tasks.aclose()
 
 
@@ -47,7 +47,7 @@ async def test_a_row_that_fails_is_left_alone_longer_each_time(caplog: pytest.Lo
         nonlocal now_s
         now_s = at_s
         tasks.begin(rows("bad", "good"))
-        await tasks.wait(5.0)
+        await tasks.wait(60.0)
         await asyncio.sleep(0.01)
 
     tasks = RowTasks("the work", work, tasks_max=4, monotonic=lambda: now_s)
@@ -78,14 +78,14 @@ async def test_rows_that_were_worked_on_while_they_were_read_are_left_for_the_ne
     def read() -> list[Any]:
         found = rows("a", "b")
         loop.call_soon_threadsafe(go.set)
-        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result(5)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result(60)
         return found
 
     tasks = RowTasks("the work", work, tasks_max=4)
     tasks.begin(rows("a"))
     await asyncio.sleep(0)
     await tasks.begin_due(read)
-    await tasks.wait(5.0)
+    await tasks.wait(60.0)
     assert begun == ["a", "b"]
 
 
@@ -96,4 +96,4 @@ async def test_a_lost_lease_is_raised() -> None:
     tasks = RowTasks("the work", work, tasks_max=4)
     tasks.begin(rows("a"))
     with pytest.raises(LeaseLost):
-        await tasks.wait(5.0)
+        await tasks.wait(60.0)

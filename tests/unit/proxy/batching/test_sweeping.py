@@ -15,14 +15,14 @@ from proxy.batching.sweeping import Sweeper
 from proxy.batching.tables import batches, items
 from proxy.settings import Settings
 from tests.unit.proxy.batching import an_item
-from tests.unit.proxy.batching.an_item import item, put, states
+from tests.unit.proxy.batching.an_item import LASTING_S, item, put, states
 
 LONG_AGO_NS = 1_000_000_000_000_000_000
 
 
 @pytest.fixture
 async def lease(database: Database) -> AsyncIterator[HeldLease]:
-    holder = LeaseHolder(database)
+    holder = LeaseHolder(database, expiry_s=LASTING_S)
     held = await holder.acquire()
     assert held is not None
     yield held

@@ -20,7 +20,7 @@ from proxy.batching.signing import BadSecret, signed, signing_key
 from proxy.batching.webhooks import PAUSES_S, Webhooks
 from proxy.http.delivery import Forbidden, Undelivered
 from proxy.settings import Settings
-from tests.unit.proxy.batching.an_item import KEEP_S, NOW_NS, answer, finished, item, put, rows
+from tests.unit.proxy.batching.an_item import KEEP_S, LASTING_S, NOW_NS, answer, finished, item, put, rows
 
 URL = "https://hooks.example/deferred?token=secret"
 SECRET = "whsec_" + base64.b64encode(b"a key of the tests").decode()
@@ -58,7 +58,7 @@ class Scene:
         self.database = database
         self.posts = Posts()
         self.now_ns = NOW_NS
-        self.holder = LeaseHolder(database)
+        self.holder = LeaseHolder(database, expiry_s=LASTING_S)
         self.lease: Any = None
         self.webhooks = self.make()
 
@@ -76,7 +76,7 @@ class Scene:
 
     async def settle(self) -> None:
         """Until nothing is due."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await self.step():
                 pass
 

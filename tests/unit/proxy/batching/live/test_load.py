@@ -53,7 +53,7 @@ def test_calls_of_a_killed_worker_are_not_believed(tmp_path: Path) -> None:
         gauge.scan()
         assert gauge.live() == 1
         worker.send_signal(signal.SIGKILL)
-        worker.wait(10)
+        worker.wait(60)
     gauge.scan()
     assert gauge.live() == 0
     assert os.listdir(tmp_path / "batch" / "load") == []
