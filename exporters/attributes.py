@@ -75,7 +75,8 @@ FIELDS: Final = (
 conventions: an array of strings, here of one) into `response_headers Map(LowCardinality(String), String)`;
 `parameters` as the conventions name them (`gen_ai.request.temperature`, ...) and whole as JSON text in
 `penstock.request.parameters`, column `parameters String`; the number of attempts in `penstock.attempts`, column
-`attempts UInt8`. Without a column: `item_id` as `penstock.item.id`.
+`attempts UInt8`. Without a column: `item_id` as `penstock.item.id`, `pruned_tokens`
+as `penstock.pruned.input_tokens`.
 
 Columns made from the span itself: `timestamp DateTime64(9)`, `trace_id`, `span_id`, `parent_span_id`,
 `service LowCardinality(String)`, `operation LowCardinality(String)` (`gen_ai.operation.name`: chat, text_completion,

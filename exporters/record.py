@@ -132,7 +132,7 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
     cost_cache_write: float | None = None
     cost_output: float | None = None
     savings: dict[str, float] = {}
-    """USD saved, by strategy: response_cache, coalescing, provider_cache, flex, batch, smaller_model."""
+    """USD saved, by strategy: response_cache, coalescing, provider_cache, flex, batch, smaller_model, pruning."""
 
     cache_status: str = ""
     """hit, semantic, coalesced, miss or bypass; "" when the response cache had nothing to do with it [w]."""
@@ -153,6 +153,10 @@ class CallRecord(msgspec.Struct, array_like=True, kw_only=True):
     """What the caller asked for, where that stands for several models; `request_model` is then the one chosen [w]."""
     variant: str = ""
     """The name of that choice [w]."""
+    pruned: str = ""
+    """What the caller said and that choice was not asked: text cut off by rule [w]; "" once it was counted [r]."""
+    pruned_tokens: int = 0
+    """Of that text, by tiktoken [r]."""
 
     @property
     def reused(self) -> bool:

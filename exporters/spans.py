@@ -125,6 +125,8 @@ def unchecked_attributes(record: CallRecord, *, content: Content = "full") -> At
         _unmake_call(found, record)
     if record.item_id:
         found["penstock.item.id"] = record.item_id
+    if record.pruned_tokens:
+        found["penstock.pruned.input_tokens"] = record.pruned_tokens
     return found
 
 

@@ -238,6 +238,7 @@ class Entry:
             links=exchange.links,
             alias=exchange.alias,
             variant=exchange.variant,
+            pruned=exchange.pruned,
         )
         call = exchange.call
         if call is not None:
@@ -305,6 +306,7 @@ def _forget_text(record: CallRecord) -> None:
     record.request_body = record.response_body = None
     record.input_messages = record.output_messages = None
     record.system_instructions = record.tool_definitions = None
+    record.pruned = ""
 
 
 def _set_usage(record: CallRecord, usage: Usage) -> None:

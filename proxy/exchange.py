@@ -123,6 +123,8 @@ class Exchange:
     """The upstream that the variant names; "": as for any call of its model."""
     asked: bytes | None = None
     """For the record: the caller's own words, plain, where the variant is asked with fewer. None: `body.data`."""
+    pruned: str = ""
+    """Those words that the variant is not asked."""
 
     # authenticate
     key_id: str = ""

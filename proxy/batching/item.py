@@ -51,6 +51,7 @@ class Context(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
     keep: Keep | None = None
     alias: str = ""
     variant: str = ""
+    pruned: str = ""
 
 
 class NewItem(msgspec.Struct, frozen=True, kw_only=True):

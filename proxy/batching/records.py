@@ -246,6 +246,7 @@ def _exchange(path: str, body: bytes, context: Context, *, start_ns: int, span_i
         prompt_version=context.prompt_version,
         alias=context.alias,
         variant=context.variant,
+        pruned=context.pruned,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from exporters.completion import where
 from exporters.files import Throttle
@@ -14,13 +15,15 @@ from exporters.redact import Redactor
 from ..openai.understand import understand
 from ..settings import Settings
 from .baselines import NO_BASELINES, Baselines, baselines
-from .prices import Prices
+from .prices import NAME_MAX, Prices
 from .rates import Cost, RateCard
 from .savings import CHEAPER_TIERS, not_bought, reused_by, savings
 from .tokenizer import ByLength, Counter, Tokenizer
 from .tokens import estimate
 
 logger = logging.getLogger(__name__)
+
+_PRUNED_TEXTS_MAX: Final = 64
 
 
 def completer(settings: Settings, *, exact: bool = True) -> Complete:
@@ -72,12 +75,15 @@ class Completer:
         self._leave_redacted = leave_redacted
         """Redacted records are not estimated here: somebody completes them again."""
         self._throttle = Throttle()
+        # Variants are pruned of the same few texts with every call.
+        self._count = functools.lru_cache(_PRUNED_TEXTS_MAX)(tokenizer.count)
 
     def __call__(self, record: CallRecord) -> CallRecord:
         record = understand(record)
         try:
             if record.content != "redacted" or not self._leave_redacted:
                 estimate(record, self._tokenizer)
+                self._count_pruned(record)
         except Exception as error:  # noqa: BLE001 - messages are a caller's: a record without an estimate is still one
             self._report("The tokens of a record could not be estimated", error)
         self._price(record)
@@ -92,6 +98,11 @@ class Completer:
             record.parameters = {}
             record.error_message = ""
             return _without_text(record)
+
+    def _count_pruned(self, record: CallRecord) -> None:
+        if record.pruned:
+            record.pruned_tokens = self._count(record.request_model[:NAME_MAX], record.pruned)
+            record.pruned = ""
 
     def _report(self, what: str, error: Exception) -> None:
         if self._throttle.due(what):
@@ -122,12 +133,13 @@ def price(record: CallRecord, prices: Prices, baselines: Baselines = NO_BASELINE
         return record
     record.cost, record.cost_input, record.cost_cached, record.cost_cache_write, record.cost_output = bill.cost
     baseline = baselines.get(record.alias) if record.alias else None
-    if record.cached_tokens or bill.tier in CHEAPER_TIERS or baseline is not None:
+    if record.cached_tokens or bill.tier in CHEAPER_TIERS or baseline is not None or record.pruned_tokens:
         standard = _card(record, prices, "") if bill.tier in CHEAPER_TIERS else None
         there = None
         if baseline is not None and record.variant != baseline.variant:
             there = prices.card(baseline.provider, baseline.model, "", record.start_ns)
-        record.savings = {**record.savings, **savings(record, bill.card, bill.cost, bill.tier, standard, there)}
+        found = savings(record, bill.card, bill.cost, bill.tier, standard, there, record.pruned_tokens)
+        record.savings = {**record.savings, **found}
     return record
 
 

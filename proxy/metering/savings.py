@@ -16,7 +16,7 @@ from .rates import Cost, RateCard, Usage
 CHEAPER_TIERS: Final = frozenset({"flex", "batch"})
 """Tiers that trade time for money. Priority costs more, which is no saving."""
 
-_OF_A_BILL: Final = CHEAPER_TIERS | {"provider_cache", "smaller_model"}
+_OF_A_BILL: Final = CHEAPER_TIERS | {"provider_cache", "smaller_model", "pruning"}
 
 
 def reused_by(record: CallRecord) -> str:
@@ -42,7 +42,13 @@ def not_bought(strategy: str, before: Mapping[str, float], cost: Cost | None) ->
 
 
 def savings(
-    usage: Usage, card: RateCard, cost: Cost, tier: str, standard: RateCard | None, baseline: RateCard | None = None
+    usage: Usage,
+    card: RateCard,
+    cost: Cost,
+    tier: str,
+    standard: RateCard | None,
+    baseline: RateCard | None = None,
+    pruned_tokens: int = 0,
 ) -> dict[str, float]:
     """USD by strategy, only those that saved something:
 
@@ -51,6 +57,8 @@ def savings(
     flex, batch: the same call at the standard tier (`standard`), its cache included.
     smaller_model: the same tokens at the standard tier of the model that it stands for (`baseline`), as far as that is
     more than at its own.
+    pruning: input that was cut off (`pruned_tokens`), at the rate of cached input at this tier: the least that it would
+    have cost, as it is a beginning that is always the same.
 
     Each compares with the call without that one strategy, so that their sum never says more than all saved together.
     """
@@ -59,6 +67,8 @@ def savings(
         saved = card.saved_by_cache(usage)
         if saved > 0.0:
             found["provider_cache"] = saved
+    if pruned_tokens and (rate := card.rates(usage.input_tokens or 0).cached) > 0.0:
+        found["pruning"] = pruned_tokens * rate
     at_standard: Cost | None = cost
     if tier in CHEAPER_TIERS:
         at_standard = standard.cost(usage) if standard is not None else None

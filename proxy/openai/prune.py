@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,12 @@ _INSTRUCTIONS: Final = -1
 """The place of what stands before all turns."""
 
 
+class Pruned(NamedTuple):
+    body: bytes
+    cut: str = ""
+    """What it had and has no more; "" when it is as it was."""
+
+
 class _Body(msgspec.Struct):
     messages: msgspec.Raw = msgspec.Raw()
     input: msgspec.Raw = msgspec.Raw()
@@ -28,7 +34,7 @@ _body: Final = msgspec.json.Decoder(_Body)
 _list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def prune(endpoint: Endpoint, body: bytes, texts: tuple[str, ...], user_texts: tuple[str, ...]) -> bytes:
+def prune(endpoint: Endpoint, body: bytes, texts: tuple[str, ...], user_texts: tuple[str, ...]) -> Pruned:
     """`body` without the first of `texts` that an instruction begins with; every turn that loses nothing stays as it
     was written. `body` itself when nothing is to be cut, or it cannot be done safely.
 
@@ -37,14 +43,14 @@ def prune(endpoint: Endpoint, body: bytes, texts: tuple[str, ...], user_texts: t
     user's turn, where it is the only one.
     """
     if endpoint not in _TURNS:
-        return body
+        return Pruned(body)
     try:
-        return _pruned(_TURNS[endpoint], body, texts, user_texts) or body
+        return _pruned(_TURNS[endpoint], body, texts, user_texts) or Pruned(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Unreadable, Unwritable):
-        return body
+        return Pruned(body)
 
 
-def _pruned(name: str, body: bytes, texts: tuple[str, ...], user_texts: tuple[str, ...]) -> bytes | None:
+def _pruned(name: str, body: bytes, texts: tuple[str, ...], user_texts: tuple[str, ...]) -> Pruned | None:
     """None when nothing is to be cut."""
     found = _body.decode(body)
     whole: msgspec.Raw = getattr(found, name)
@@ -55,17 +61,27 @@ def _pruned(name: str, body: bytes, texts: tuple[str, ...], user_texts: tuple[st
     if bytes(whole).startswith(b'"'):
         said.append({"place": None, "role": "user", "content": read(bytes(whole))})
     left = {turn["place"]: turn["content"] for turn in pruned(said, texts, user_texts)}
-    cut = {turn["place"]: left.get(turn["place"]) for turn in said if left.get(turn["place"]) != turn["content"]}
-    if not cut or not left:
+    changed = {turn["place"]: turn["content"] for turn in said if left.get(turn["place"]) != turn["content"]}
+    if not changed or not left:
         return None
+    cut = "".join(text[: len(text) - len(left.get(place) or "")] for place, text in changed.items())
+    written = _written(name, body, found, turns, {place: left.get(place) for place in changed})
+    return Pruned(written, cut) if written is not None else None
+
+
+def _written(
+    name: str, body: bytes, found: _Body, turns: list[msgspec.Raw], left: dict[Any, str | None]
+) -> bytes | None:
+    """`body` with what is left of the texts at these places; None where it cannot be put there."""
+    whole: msgspec.Raw = getattr(found, name)
     changed: bytes | None = body
-    if _INSTRUCTIONS in cut:
-        changed = replace_member(body, "instructions", found.instructions, encode(cut.pop(_INSTRUCTIONS)))
-    if None in cut:
-        return changed and replace_member(changed, name, whole, encode(cut[None]))
-    if not cut or changed is None:
+    if _INSTRUCTIONS in left:
+        changed = replace_member(body, "instructions", found.instructions, encode(left.pop(_INSTRUCTIONS)))
+    if None in left:
+        return changed and replace_member(changed, name, whole, encode(left[None]))
+    if not left or changed is None:
         return changed
-    kept = [bytes(raw) if place not in cut else _with(raw, cut[place]) for place, raw in enumerate(turns)]
+    kept = [bytes(raw) if place not in left else _with(raw, left[place]) for place, raw in enumerate(turns)]
     return replace_member(changed, name, whole, b"[" + b",".join(filter(None, kept)) + b"]")
 
 

@@ -85,9 +85,8 @@ def _rewrite(exchange: Exchange, variant: Variant) -> None:
             param="model",
         )
     if variant.prune or variant.prune_user:
-        pruned = _import_prune()(exchange.endpoint, changed, variant.prune, variant.prune_user)
-        exchange.asked = data if pruned is not changed else None
-        changed = pruned
+        changed, exchange.pruned = _import_prune()(exchange.endpoint, changed, variant.prune, variant.prune_user)
+        exchange.asked = data if exchange.pruned else None
     exchange.body.data = changed
     call.model = variant.model
     if encoding is not None:
@@ -96,7 +95,7 @@ def _rewrite(exchange: Exchange, variant: Variant) -> None:
         exchange.fields = {name: value for name, value in exchange.fields.items() if name != b"content-encoding"}
 
 
-def _import_prune() -> Callable[[Endpoint, bytes, tuple[str, ...], tuple[str, ...]], bytes]:
+def _import_prune() -> Callable[[Endpoint, bytes, tuple[str, ...], tuple[str, ...]], tuple[bytes, str]]:
     """With it comes a part of what makes datasets, which other workers do without."""
     from ..openai.prune import prune
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from proxy.batching.item import decode_context
@@ -225,7 +226,24 @@ async def test_what_the_model_was_trained_without_is_cut_off_and_recorded_as_the
         caller.close()
     assert json.loads(upstream.requests[0].body)["messages"][0] == {"role": "system", "content": "Now"}
     assert record.request_body == body
-    assert record.request_model == "m"
+    assert (record.request_model, record.pruned) == ("m", "Be brief. ")
+
+
+async def test_without_capture_what_was_cut_off_is_counted_and_not_kept(tmp_path: Path) -> None:
+    body = b'{"model":"bot","messages":[{"role":"system","content":"Be brief. Now"},{"role":"user","content":"x"}]}'
+    models, prices = only(Variant(model="m", prune=("Be brief.",))), {"m": Price(input=4_000_000.0)}
+    async with (
+        ScriptedUpstream(json_reply({**ANSWER, "model": ""})) as upstream,
+        proxied(tmp_path, upstream.url, models=models, prices=prices, record={"content": "off"}) as proxy,
+    ):
+        caller = await Caller.connect(proxy)
+        await caller.send(post("/v1/chat/completions", body))
+        await caller.reply()
+        record = await proxy.record()
+        caller.close()
+    assert (record.pruned, record.pruned_tokens) == ("", 3)
+    assert record.savings == pytest.approx({"pruning": 12.0})
+    assert completer(Settings(models=models, prices=prices))(record).savings == record.savings
 
 
 async def test_streams_are_asked_for_their_usage_as_ever(tmp_path: Path) -> None:
@@ -266,13 +284,14 @@ async def test_the_cache_keeps_variants_apart(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_waits_is_queued_and_recorded_as_its_variant(tmp_path: Path) -> None:
-    chat: dict[str, Any] = {"model": "bot", "messages": [{"role": "user", "content": "x"}]}
-    async with deferring(tmp_path, batch=Batch(), models=only(BASE)) as (_, proxy, client):
+    chat: dict[str, Any] = {"model": "bot", "messages": [{"role": "user", "content": "Be brief. x"}]}
+    brief = msgspec.structs.replace(BASE, prune_user=("Be brief.",))
+    async with deferring(tmp_path, batch=Batch(), models=only(brief)) as (_, proxy, client):
         call = asyncio.ensure_future(client.post("/chat/completions", json=chat, headers=HOLD))
         (item,) = await until_queued(proxy)
         assert (item.model, json.loads(item.body)["model"]) == (BASE.model, BASE.model)
         context = decode_context(item.context)
-        assert (context.alias, context.variant) == ("bot", "base")
+        assert (context.alias, context.variant, context.pruned) == ("bot", "base", "Be brief. ")
         await answer(proxy, item.id, whole(chat_answer()))
         reply = await call
     assert (reply.headers["x-penstock-alias"], reply.headers["x-penstock-variant"]) == ("bot", "base")

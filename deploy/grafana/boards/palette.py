@@ -37,6 +37,7 @@ STRATEGIES: Final[Mapping[str, str]] = {
     "batch": "orange",
     "flex": "yellow",
     "smaller_model": "purple",
+    "pruning": "light-purple",
 }
 
 QUANTILES: Final[Mapping[str, str]] = {"p50": "light-blue", "p95": "orange", "p99": "red"}

@@ -13,7 +13,7 @@ LEDGER: Final = f"FROM savings_by_minute AS t WHERE $__timeFilter(minute) AND {f
 STRATEGIES: Final = (
     "response_cache: answered from Penstock's cache. coalescing: one call of the upstream for several that were the "
     "same. provider_cache: input that the provider had read before. batch, flex: the cheaper tiers. "
-    "smaller_model: variants of an alias against its baseline."
+    "smaller_model: variants of an alias against its baseline. pruning: prompt text that a variant is not asked."
 )
 
 

@@ -229,6 +229,7 @@ def context_of(exchange: Exchange, headers: RawHeaders) -> Context:
         keep=exchange.keep,
         alias=exchange.alias,
         variant=exchange.variant,
+        pruned=exchange.pruned,
     )
 
 

@@ -104,6 +104,11 @@ def test_an_answered_item_is_a_call_below_the_exchange_that_brought_it(tmp_path:
     assert (made.usage_source, made.input_tokens, made.output_tokens) == ("upstream", 1_000_000, 1_000_000)
 
 
+def test_what_its_variant_was_not_asked_waits_with_it(tmp_path: Path) -> None:
+    context = msgspec.structs.replace(CONTEXT, pruned="Be brief. ")
+    assert records(tmp_path).of_item(item(context=context), ANSWER).pruned == "Be brief. "
+
+
 def test_a_line_of_a_batch_costs_half(tmp_path: Path) -> None:
     made = records(tmp_path).of_item(item(), ANSWER, batch_id="batch_9")
     assert (made.cost, made.savings) == (3.0, {"batch": 3.0})

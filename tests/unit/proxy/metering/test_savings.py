@@ -69,6 +69,14 @@ def test_a_cache_without_a_rate_of_its_own_saves_nothing() -> None:
     assert priced(Prices({"gpt-5": Price(input=1)}), cached_tokens=600).savings == {}
 
 
+def test_what_was_cut_off_would_at_least_have_been_read_from_the_cache() -> None:
+    # 400 x 0.125, and the half of it for flex
+    assert priced(pruned_tokens=400).savings == pytest.approx({"pruning": 50e-6})
+    assert priced(pruned_tokens=400, service_tier="flex").savings["pruning"] == pytest.approx(25e-6)
+    free = Prices({"gpt-5": Price(input=1, cached=0)})
+    assert priced(free, pruned_tokens=400).savings == {}
+
+
 def test_what_others_saved_stays() -> None:
     assert priced(cached_tokens=600, savings={"local_cache": 1.0}).savings == pytest.approx(
         {"local_cache": 1.0, "provider_cache": 675e-6}
@@ -118,9 +126,9 @@ def test_what_a_free_model_would_have_cost_is_no_saving() -> None:
 
 
 def test_a_cached_price_that_was_counted_before_is_not_counted_on_top() -> None:
-    before = {"provider_cache": 1.0, "flex": 1.0, "pruning": 0.5}
-    found = priced(cache_status="hit", outcome="cached", savings=before)
-    assert found.savings == pytest.approx({"pruning": 0.5, "response_cache": 2250e-6})
+    before = {"provider_cache": 1.0, "flex": 1.0, "pruning": 1.0, "output_limit": 0.5}
+    found = priced(cache_status="hit", outcome="cached", savings=before, pruned_tokens=400)
+    assert found.savings == pytest.approx({"output_limit": 0.5, "response_cache": 2250e-6})
 
 
 def test_without_the_cache_more_of_the_input_would_have_been_images() -> None:
@@ -148,6 +156,7 @@ CALLS = st.fixed_dictionaries(
         "input_audio_tokens": st.none() | st.integers(-5, 5000),
         "input_image_tokens": st.none() | st.integers(-5, 5000),
         "reasoning_tokens": TOKENS,
+        "pruned_tokens": st.integers(0, 5000),
         "cache_status": st.sampled_from(["", "miss", "bypass", "hit", "semantic", "coalesced"]),
         "outcome": st.sampled_from(["answered", "cached", "abandoned", "cut"]),
         "service_tier": st.sampled_from(["", "default", "flex", "priority", "scale"]),
@@ -180,6 +189,7 @@ OWN = st.builds(_own, RATES, st.none() | st.floats(0, 1), RATES, st.none() | RAT
         "input_audio_tokens": 1,
         "outcome": "answered",
         "batch_id": "batch_1",
+        "pruned_tokens": 0,
     },
     Price(input=1.0),
 )
@@ -187,6 +197,8 @@ def test_a_ledger_never_says_more_than_was_saved(fields: dict[str, Any], own: Pr
     prices = Prices({"own": own})
     found = priced(prices, **fields)
     plain = {**fields, "cached_tokens": None, "cache_status": "", "outcome": "answered", "batch_id": ""}
+    if fields["input_tokens"] is not None:
+        plain["input_tokens"] = fields["input_tokens"] + fields["pruned_tokens"]
     tier = "" if fields["batch_id"] or fields["service_tier"] == "flex" else fields["service_tier"]
     without = priced(prices, **{**plain, "service_tier": tier}).cost
     saved = sum(found.savings.values())

@@ -17,7 +17,7 @@ USER = ("Question:",)
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "before", "after"),
+    ("endpoint", "before", "after", "cut"),
     [
         (
             "chat",
@@ -25,29 +25,34 @@ USER = ("Question:",)
             b'{"content":"x" ,"role":"user"} ],"n":1e0}',
             b'{"model":"m", "messages" : [{"role":"system","content":"Say \xc3\xa9"},'
             b'{"content":"x" ,"role":"user"}],"n":1e0}',
+            "Be brief. ",
         ),
         (
             "chat",
             b'{"messages":[{"role":"developer","content":"You are a bot."},{"role":"user","content":"x"}]}',
             b'{"messages":[{"role":"user","content":"x"}]}',
+            "You are a bot.",
         ),
         (
             "chat",
             b'{"messages":[{"role":"system","content":[{"type":"text","text":"Be brief. Now"}]},'
             b'{"role":"user","content":"x"}]}',
             b'{"messages":[{"role":"system","content":[{"type":"text","text":"Now"}]},{"role":"user","content":"x"}]}',
+            "Be brief. ",
         ),
         (
             "chat",
             b'{"messages":[{"role":"user","content":"Question: x"}]}',
             b'{"messages":[{"role":"user","content":"x"}]}',
+            "Question: ",
         ),
         (
             "responses",
             b'{"instructions" : "Be brief. Now", "input":"Question: x"}',
             b'{"instructions" : "Now", "input":"x"}',
+            "Be brief. Question: ",
         ),
-        ("responses", b'{"input":"x","instructions":"Be brief."}', b'{"input":"x","instructions":null}'),
+        ("responses", b'{"input":"x","instructions":"Be brief."}', b'{"input":"x","instructions":null}', "Be brief."),
         (
             "responses",
             b'{"input":[{"type":"message","role":"system","content":[{"type":"input_text","text":"Be brief. A"}]},'
@@ -55,11 +60,12 @@ USER = ("Question:",)
             b'{"role":"user","content":"Question: q"}]}',
             b'{"input":[{"type":"message","role":"system","content":[{"type":"input_text","text":"A"}]},'
             b'{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"role":"user","content":"q"}]}',
+            "Be brief. Question: ",
         ),
     ],
 )  # fmt: skip
-def test_beginnings_are_cut_off(endpoint: Any, before: bytes, after: bytes) -> None:
-    assert prune(endpoint, before, TEXTS, USER) == after
+def test_beginnings_are_cut_off(endpoint: Any, before: bytes, after: bytes, cut: str) -> None:
+    assert prune(endpoint, before, TEXTS, USER) == (after, cut)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,9 @@ def test_beginnings_are_cut_off(endpoint: Any, before: bytes, after: bytes) -> N
     ],
 )  # fmt: skip
 def test_all_else_is_left_as_it_is(endpoint: Any, body: bytes) -> None:
-    assert prune(endpoint, body, TEXTS, USER) is body
+    found = prune(endpoint, body, TEXTS, USER)
+    assert found.body is body
+    assert found.cut == ""
 
 
 ROLES = st.sampled_from(["system", "developer", "user", "assistant"])
@@ -89,8 +97,14 @@ CHATS = st.lists(st.fixed_dictionaries({"role": ROLES, "content": SAID}), max_si
 @given(CHATS)
 def test_chats_are_cut_as_datasets_are(messages: list[dict[str, str]]) -> None:
     body = json.dumps({"messages": messages}).encode()
-    after = json.loads(prune("chat", body, TEXTS, USER))["messages"]
+    found = prune("chat", body, TEXTS, USER)
+    after = json.loads(found.body)["messages"]
     assert after == (pruned(messages, TEXTS, USER) or messages)
+    assert len(found.cut) == _characters(messages) - _characters(after)
+
+
+def _characters(messages: list[dict[str, str]]) -> int:
+    return sum(len(message["content"]) for message in messages)
 
 
 @given(st.binary(max_size=40) | st.text(max_size=20).map(lambda text: json.dumps({"messages": [text]}).encode()))
