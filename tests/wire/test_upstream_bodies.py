@@ -12,7 +12,7 @@ from proxy.errors import ClientFault, ClientGone, UpstreamFault
 from proxy.http.message import Timeouts
 
 from .scripted import Conn, Request, ScriptedUpstream, head, json_reply, reply, stall_before_headers
-from .upstream_caller import Endless, Source, calling, until, whole
+from .upstream_caller import PATIENCE_S, Endless, Source, StoppedClock, calling, until, whole
 
 BLOCK = bytes(range(256)) * 256
 BLOCKS = 320
@@ -91,8 +91,9 @@ async def test_an_upstream_that_pauses_stops_the_upload(length: int | None) -> N
     source = Source(blocks())
     async with ScriptedUpstream(script, read_body=False) as upstream, calling() as caller:
         call = asyncio.create_task(caller.call(upstream, source, length))
+        await until(lambda: source.read_bytes > 0)
         held = await stands_still(lambda: source.read_bytes)
-        assert 0 < held < KERNEL_BYTES < SIZE
+        assert held < KERNEL_BYTES < SIZE
         gate.set()
         assert await call == f'"{DIGEST}"'.encode()
         assert upstream.requests[0].header("content-length") == (str(SIZE) if length else None)
@@ -159,7 +160,7 @@ async def test_a_reply_that_begins_early_does_not_stop_the_upload() -> None:
 
 
 async def test_a_stalled_upload_times_out() -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=20, idle_s=0.1)
+    limits = Timeouts(connect_s=PATIENCE_S, first_byte_s=PATIENCE_S, idle_s=0.1)
     source = Source(blocks())
     async with ScriptedUpstream(stall_before_headers, read_body=False) as upstream, calling() as caller:
         with pytest.raises(UpstreamFault) as caught:
@@ -170,23 +171,42 @@ async def test_a_stalled_upload_times_out() -> None:
 
 
 async def test_a_whole_body_that_is_not_taken_times_out() -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=20, idle_s=0.1)
+    limits = Timeouts(connect_s=PATIENCE_S, first_byte_s=PATIENCE_S, idle_s=0.1)
     async with ScriptedUpstream(stall_before_headers, read_body=False) as upstream, calling() as caller:
         with pytest.raises(UpstreamFault) as caught:
             await caller.call(upstream, BLOCK * BLOCKS, timeouts=limits)
         assert caught.value.code == "idle_timeout"
 
 
-async def test_the_wait_for_a_reply_begins_when_the_request_has_left() -> None:
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("length", [0, SIZE], ids=["whole", "in pieces"])
+async def test_the_wait_for_a_reply_begins_when_the_request_has_left(
+    length: int, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, begin, answer = StoppedClock(monkeypatch), asyncio.Event(), asyncio.Event()
+
     async def slow(request: Request, conn: Conn) -> None:
-        await conn.sleep(1.5)
+        await begin.wait()
         await conn.read_body(request)
+        await answer.wait()
         await json_reply("taken")(request, conn)
 
-    limits = Timeouts(connect_s=20, first_byte_s=1, idle_s=20)
+    limits = Timeouts(connect_s=PATIENCE_S, first_byte_s=1, idle_s=20)
+    body = Source([BLOCK * BLOCKS]) if length else BLOCK * BLOCKS
     async with ScriptedUpstream(slow, read_body=False) as upstream, calling() as caller:
-        for body, length in ((BLOCK * BLOCKS, 0), (Source([BLOCK * BLOCKS]), SIZE)):
-            assert await caller.call(upstream, body, length, timeouts=limits) == b'"taken"'
+        call = asyncio.create_task(caller.call(upstream, body, length, timeouts=limits))
+        await clock.until_due_in(20)
+        clock.advance(1.5)
+        begin.set()
+        await clock.until_due_in(1)
+        clock.advance(1.1 if late else 0.9)
+        answer.set()
+        if late:
+            with pytest.raises(UpstreamFault) as caught:
+                await call
+            assert caught.value.code == "first_byte_timeout"
+        else:
+            assert await call == b'"taken"'
 
 
 @pytest.mark.parametrize(
@@ -206,8 +226,8 @@ async def test_a_source_that_fails_breaks_the_request_off(
         with pytest.raises(error):
             await caller.call(upstream, source, length)
         assert caller.pool.open == 0
+        await until(lambda: any(request.body_error for request in upstream.requests))
         await until(lambda: upstream.open_connections == 0)
-        assert upstream.requests[0].body_error != ""
 
 
 async def test_cancelling_an_upload_lets_go_of_its_source() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import replace
 
 import pytest
 
@@ -11,12 +12,15 @@ from proxy.errors import ClientFault, UpstreamFault
 from proxy.http.message import Origin, Timeouts
 
 from .scripted import (
+    SSE_HEAD,
     STAGES,
     Conn,
     Request,
     Script,
     ScriptedUpstream,
+    chunk,
     close_at,
+    event,
     head,
     in_turn,
     json_reply,
@@ -27,7 +31,7 @@ from .scripted import (
     stall_mid_stream,
     wrong_content_length,
 )
-from .upstream_caller import PATIENT, Caller, Source, calling, until, whole
+from .upstream_caller import PATIENT, Caller, Source, StoppedClock, calling, until, whole
 
 BEFORE_THE_HEAD = {"request", "status", "headers"}
 
@@ -92,10 +96,10 @@ async def test_a_bad_reply(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("code", "script", "timeouts"),
     [
-        ("first_byte_timeout", stall_before_headers, Timeouts(connect_s=20, first_byte_s=0.05, idle_s=20)),
-        ("idle_timeout", stall_mid_stream(["one"]), Timeouts(connect_s=20, first_byte_s=20, idle_s=0.05)),
-        ("total_timeout", sse(["x"] * 10000, 0.01), Timeouts(connect_s=20, first_byte_s=20, idle_s=20, total_s=0.15)),
-        ("total_timeout", stall_before_headers, Timeouts(connect_s=20, first_byte_s=20, idle_s=20, total_s=0.05)),
+        ("first_byte_timeout", stall_before_headers, replace(PATIENT, first_byte_s=0.05)),
+        ("idle_timeout", stall_mid_stream(["one"]), replace(PATIENT, idle_s=0.05)),
+        ("total_timeout", sse(["x"] * 10000, 0.01), replace(PATIENT, total_s=0.15)),
+        ("total_timeout", stall_before_headers, replace(PATIENT, total_s=0.05)),
     ],
 )
 async def test_timeouts_have_a_code_each(code: str, script: Script, timeouts: Timeouts) -> None:
@@ -107,7 +111,7 @@ async def test_timeouts_have_a_code_each(code: str, script: Script, timeouts: Ti
 
 
 async def test_the_total_includes_connecting() -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=20, total_s=0.05)
+    limits = replace(PATIENT, total_s=0.05)
     async with ScriptedUpstream(stall_before_headers) as upstream, calling(connections_max=1) as caller:
         first = asyncio.create_task(caller.call(upstream))
         await until(lambda: len(upstream.requests) == 1)
@@ -117,14 +121,33 @@ async def test_the_total_includes_connecting() -> None:
         first.cancel()
 
 
-async def test_a_slow_stream_within_its_limits_does_not_time_out() -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=1, idle_s=1)
-    async with ScriptedUpstream(sse(["x"] * 12, 0.1)) as upstream, calling() as caller:
-        assert (await caller.call(upstream, timeouts=limits)).count(b"data: x") == 12
+async def test_a_slow_stream_within_its_limits_does_not_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = replace(PATIENT, first_byte_s=1, idle_s=1)
+    clock, steps = StoppedClock(monkeypatch), asyncio.Semaphore(0)
+
+    async def script(request: Request, conn: Conn) -> None:
+        for piece in (SSE_HEAD, *(chunk(event("x")) for _ in range(12)), chunk(b"")):
+            await steps.acquire()
+            await conn.send(piece)
+
+    async with ScriptedUpstream(script) as upstream, calling() as caller:
+        sending = asyncio.create_task(caller.send(upstream, timeouts=limits))
+        await clock.until_due_in(1)
+        clock.advance(0.9)
+        steps.release()
+        body = (await sending).body
+        assert not isinstance(body, bytes)
+        for expected in [event("x")] * 12 + [b""]:
+            reading = asyncio.create_task(body.read())
+            await clock.until_due_in(1)
+            clock.advance(0.9)
+            steps.release()
+            assert await reading == expected
 
 
-async def test_a_slow_reader_does_not_time_the_upstream_out() -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=20, idle_s=0.2)
+async def test_a_slow_reader_does_not_time_the_upstream_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = replace(PATIENT, idle_s=0.2)
+    clock = StoppedClock(monkeypatch)
     begin, rest = asyncio.Event(), asyncio.Event()
 
     async def script(request: Request, conn: Conn) -> None:
@@ -137,9 +160,11 @@ async def test_a_slow_reader_does_not_time_the_upstream_out() -> None:
     async with ScriptedUpstream(script) as upstream, calling() as caller:
         response = await caller.send(upstream, timeouts=limits)
         assert not isinstance(response.body, bytes)
-        asyncio.get_running_loop().call_later(0.02, begin.set)
-        assert await response.body.read() == b"he"
-        await asyncio.sleep(0.5)
+        reading = asyncio.create_task(response.body.read())
+        await clock.until_due_in(0.2)
+        begin.set()
+        assert await reading == b"he"
+        clock.advance(0.5)
         rest.set()
         assert await whole(response) == b"llo"
 
@@ -234,11 +259,12 @@ async def test_a_body_in_pieces_is_not_sent_again() -> None:
 
 
 async def test_timeouts_are_not_retried() -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=0.05, idle_s=20)
+    limits = replace(PATIENT, first_byte_s=0.05)
     async with ScriptedUpstream(StaleOnce(stall_before_headers)) as upstream, calling() as caller:
         await caller.call(upstream)
         await fault_of(caller, upstream, timeouts=limits)
-        assert len(upstream.requests) == 2
+        assert len(caller.attempts) == 2
+        await until(lambda: len(upstream.requests) == 2)
 
 
 async def test_a_request_that_cannot_be_written_takes_no_connection() -> None:

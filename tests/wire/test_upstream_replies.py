@@ -22,7 +22,7 @@ from .scripted import (
     reply,
     sse,
 )
-from .upstream_caller import calling, pieces, until, whole
+from .upstream_caller import PATIENCE_S, StoppedClock, calling, pieces, until, whole
 
 
 async def test_a_whole_reply_is_bytes_and_its_connection_is_used_again() -> None:
@@ -182,8 +182,8 @@ async def test_closing_a_body_that_has_arrived_keeps_the_connection() -> None:
         assert caller.pool.open == caller.pool.idle == 1
 
 
-async def test_a_cancelled_read_loses_nothing() -> None:
-    gate = asyncio.Event()
+async def test_a_cancelled_read_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, gate = StoppedClock(monkeypatch), asyncio.Event()
 
     async def script(request: Request, conn: Conn) -> None:
         await conn.send(head(200, {"Content-Length": "5"}) + b"he")
@@ -191,13 +191,16 @@ async def test_a_cancelled_read_loses_nothing() -> None:
         await conn.send(b"llo")
 
     async with ScriptedUpstream(script) as upstream, calling() as caller:
-        limits = Timeouts(connect_s=20, first_byte_s=20, idle_s=0.2)
+        limits = Timeouts(connect_s=PATIENCE_S, first_byte_s=PATIENCE_S, idle_s=0.2)
         response: UpstreamResponse = await caller.send(upstream, timeouts=limits)
         assert not isinstance(response.body, bytes)
         assert await response.body.read() == b"he"
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(response.body.read(), 0.02)
-        await asyncio.sleep(0.4)  # nobody waits, so the idle timeout does not run
+        reading = asyncio.create_task(response.body.read())
+        await clock.until_due_in(0.2)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert reading.cancelled()
+        clock.advance(0.4)  # nobody waits, so the idle timeout does not run
         gate.set()
         assert await whole(response) == b"llo"
         assert caller.pool.idle == 1

@@ -23,7 +23,7 @@ from .scripted import (
     sse,
     stall_before_headers,
 )
-from .upstream_caller import PATIENT, calling, origin_of, until
+from .upstream_caller import PATIENCE_S, PATIENT, calling, origin_of, until
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ async def test_breaks_under_tls(stage: str, code: str, authority: Authority) -> 
 
 
 async def test_a_stalled_reply_under_tls_is_let_go_of(authority: Authority) -> None:
-    limits = Timeouts(connect_s=20, first_byte_s=0.1, idle_s=20)
+    limits = Timeouts(connect_s=PATIENCE_S, first_byte_s=0.1, idle_s=PATIENCE_S)
     stalling = ScriptedUpstream(stall_before_headers, tls=authority.serving("127.0.0.1"))
     async with stalling as upstream, calling() as caller:
         with pytest.raises(UpstreamFault) as caught:

@@ -6,15 +6,20 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
+
+import pytest
 
 from exporters.record import Attempt
+from proxy.http.deadlines import Deadlines, Phase
 from proxy.http.message import Origin, RequestPieces, Timeouts, UpstreamRequest, UpstreamResponse
 from proxy.http.upstream import Pool
+from tests.unit.proxy.http.test_deadlines import Clock
 
 from .scripted import ScriptedUpstream
 
-PATIENT = Timeouts(connect_s=20.0, first_byte_s=20.0, idle_s=20.0)
+PATIENCE_S: Final = 60.0
+PATIENT: Final = Timeouts(connect_s=PATIENCE_S, first_byte_s=PATIENCE_S, idle_s=PATIENCE_S)
 
 
 class Caller:
@@ -89,11 +94,29 @@ async def _reads(body: RequestPieces) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def until(condition: Callable[[], bool], limit_s: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], limit_s: float = PATIENCE_S) -> None:
     """Returns when `condition` holds; TimeoutError when it does not come to hold."""
     async with asyncio.timeout(limit_s):
         while not condition():
             await asyncio.sleep(0.005)
+
+
+class StoppedClock(Clock):
+    """By which the deadlines of new connections go: it goes on when it is told to. Connecting takes the loop's time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self._deadlines: list[Deadlines] = []
+        monkeypatch.setattr("proxy.http.connection.Deadlines", self._new)
+
+    def _new(self, _: asyncio.AbstractEventLoop, expired: Callable[[Phase], None]) -> Deadlines:
+        loop: Any = self
+        self._deadlines.append(Deadlines(loop, expired))
+        return self._deadlines[-1]
+
+    async def until_due_in(self, seconds: float) -> None:
+        """Until a connection waits for what may take so long from now on: by that it is known what it waits for."""
+        await until(lambda: any(one._phase_at == self.time() + seconds for one in self._deadlines))
 
 
 class Source:
