@@ -103,7 +103,7 @@ class Image:
             env=self.environ(),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=100,
             check=False,
         )
 

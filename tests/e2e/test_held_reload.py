@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
+import pytest
 from sqlalchemy import Row, select
 
 from proxy.batching.database import Database
@@ -24,6 +25,11 @@ MESSAGES: Any = [{"role": "user", "content": "Can this wait?"}]
 def _items(database: Database) -> list[Row[Any]]:
     with database.reading() as connection:
         return list(connection.execute(select(items)).all())
+
+
+def _said(proxy: Penstock, text: str) -> None:
+    until(proxy.output, lambda output: text in output, 60.0)
+    assert text in proxy.output()
 
 
 def _finish(database: Database, item_id: str) -> None:
@@ -43,6 +49,7 @@ def _nobody(*_: Any) -> Any:
     raise AssertionError("nobody shares a line here")
 
 
+@pytest.mark.timeout(400)
 async def test_a_held_call_is_held_on_by_the_next_worker(tmp_path: Path, stage: Stage) -> None:
     sections = {"batch": {"window_s": 100_000.0}}  # The test answers in the provider's place.
     with penstock(tmp_path, upstreams={"stage": f"{stage.url}/v1"}, sections=sections) as proxy:
@@ -51,18 +58,19 @@ async def test_a_held_call_is_held_on_by_the_next_worker(tmp_path: Path, stage: 
         ) as client:
             call = asyncio.ensure_future(client.chat.completions.create(model="gpt-5-mini", messages=MESSAGES))
             path = proxy.data_dir / "batch" / "queue.db"
-            await asyncio.to_thread(until, path.exists, bool, 30.0)
+            await asyncio.to_thread(until, path.exists, bool, 60.0)
             database = Database.open(f"sqlite:///{path}")
-            (item,) = await asyncio.to_thread(until, lambda: _items(database), bool, 30.0)
+            (item,) = await asyncio.to_thread(until, lambda: _items(database), bool, 60.0)
             await asyncio.to_thread(proxy.reload)
-            await asyncio.to_thread(until, proxy.output, lambda text: "loaded anew" in text, 60.0)
-            await asyncio.to_thread(until, lambda: _statuses(proxy), lambda found: found == ["503"], 30.0)
+            await asyncio.to_thread(_said, proxy, "loaded anew")
+            statuses = await asyncio.to_thread(until, lambda: _statuses(proxy), lambda found: found == ["503"], 60.0)
+            assert statuses == ["503"]
             assert not call.done()
             assert len(_items(database)) == 1
             _finish(database, item.id)
             made = await call
             database.close()
-            await asyncio.to_thread(until, lambda: _statuses(proxy), lambda found: len(found) == 2, 30.0)
+            await asyncio.to_thread(until, lambda: _statuses(proxy), lambda found: len(found) == 2, 60.0)
             assert _statuses(proxy) == ["503", "200"]
             assert proxy.rows() == []
     assert made.choices[0].message.content == "Hello."

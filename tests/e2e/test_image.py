@@ -21,6 +21,7 @@ import pytest
 from tests.wire.scripted import SSE_HEAD, Conn, Request, chunk, event, json_reply
 
 from .image import Image
+from .serve import until
 from .stage import Stage
 
 pytestmark = pytest.mark.timeout(400)  # every package is installed, from the index
@@ -30,7 +31,7 @@ NAMESPACE = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-
 
 def can_be_process_1() -> bool:
     program = shutil.which("unshare")
-    return program is not None and subprocess.run([*NAMESPACE, "true"], timeout=10, check=False).returncode == 0
+    return program is not None and subprocess.run([*NAMESPACE, "true"], timeout=60, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ class Container:
                 env={
                     **image.environ(),
                     "PENSTOCK_CONFIG": str(config),
-                    "PENSTOCK_CLICKHOUSE_URL": f"http://127.0.0.1:{_closed_port()}/penstock",
+                    "PENSTOCK_CLICKHOUSE_URL": "http://127.0.0.1:1/penstock",  # nobody is there
                 },
                 cwd=image.root / "data",
                 stdin=subprocess.DEVNULL,
@@ -70,12 +71,6 @@ class Container:
         raise AssertionError(self.log.read_text())
 
 
-def _closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextlib.contextmanager
 def running(image: Image, stage: Stage, command: list[str] | None = None) -> Iterator[tuple[Container, str]]:
     """The container and the address of its API."""
@@ -91,25 +86,31 @@ def running(image: Image, stage: Stage, command: list[str] | None = None) -> Ite
         with contextlib.suppress(psutil.NoSuchProcess, AssertionError):
             container.init().terminate()
         try:
-            container.process.wait(40)
+            container.process.wait(60)
         finally:
             for one in container.family() if container.process.poll() is None else []:
                 one.kill()
             container.process.kill()
-            container.process.wait(10)
+            container.process.wait(60)
         shutil.rmtree(data)
         data.mkdir(mode=0o700)
 
 
 def _wait_ready(container: Container, data: Path) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline and container.process.poll() is None:
         with contextlib.suppress(OSError, ValueError, httpx.HTTPError):
             url = f"http://127.0.0.1:{json.loads((data / 'serve.json').read_bytes())['port']}"
-            if httpx.get(f"{url}/penstock/ready").status_code == 200:
+            if httpx.get(f"{url}/penstock/ready", timeout=10).status_code == 200:
                 return url
         time.sleep(0.05)
     raise AssertionError(container.log.read_text())
+
+
+def _spooled(image: Image) -> bool:
+    """Whether the record of the only call is on disk."""
+    files = [path for path in (image.root / "data/spool").rglob("*") if path.is_file()]
+    return any(b"chatcmpl-1" in path.read_bytes() for path in files)
 
 
 def test_it_serves_without_an_engine_and_writes_nothing_but_data(image: Image, stage: Stage) -> None:
@@ -117,11 +118,12 @@ def test_it_serves_without_an_engine_and_writes_nothing_but_data(image: Image, s
     before = image.files()
     with running(image, stage) as (container, url):
         stage.play(json_reply({"id": "chatcmpl-1", "model": "m", "choices": []}))
-        answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "m", "messages": []})
+        answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "m", "messages": []}, timeout=60)
         assert (answer.status_code, answer.json()["id"]) == (200, "chatcmpl-1")
         check = image.healthcheck()
         assert (check.returncode, check.stderr) == (0, "")
-        assert list((image.root / "data/spool").rglob("*")), "the record waits for ClickHouse"
+        spooled = until(lambda: _spooled(image), bool, 60)
+        assert spooled, "the record waits for ClickHouse"
         assert "chdb" not in container.log.read_text()
     assert image.files() == before, "the root of a container may be read-only"
     check = image.healthcheck()
@@ -147,11 +149,21 @@ def test_nobody_is_served_beyond_loopback_without_saying_so(image: Image) -> Non
         env={**image.environ(), "PENSTOCK_CONFIG": str(config), "PENSTOCK_CLICKHOUSE_URL": "http://h/penstock"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 1
     assert "--insecure" in done.stderr
+
+
+def _named(name: str, container: Container) -> list[psutil.Process]:
+    """Those of this name, dead ones that nobody has buried too."""
+    found = []
+    for process in container.family():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == name:
+                found.append(process)
+    return found
 
 
 @pytest.mark.skipif(not can_be_process_1(), reason="user namespaces are not allowed here")
@@ -171,16 +183,16 @@ def test_as_process_1_it_finishes_open_calls_and_buries_orphans(image: Image, st
     with running(image, stage, [*NAMESPACE, init, dashes, *leaves_an_orphan, *program]) as (container, url):
         stage.play(slow)
         call: dict[str, Any] = {"model": "m", "messages": [], "stream": True}
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=call, timeout=30) as answer:
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=call, timeout=60) as answer:
             pieces = answer.iter_bytes()
             first = next(pieces)
-            orphaned = [one for one in container.family() if one.status() == psutil.STATUS_ZOMBIE]
+            orphaned = until(lambda: _named("sleep", container), lambda found: not found, 60)
             container.init().send_signal(signal.SIGTERM)
             told = True
             rest = b"".join(pieces)
         assert b"choices" in first
         assert rest.endswith(b"data: [DONE]\n\n")
-        assert container.process.wait(40) == 0
+        assert container.process.wait(90) == 0
         assert orphaned == []
         assert not (image.root / "data/serve.json").exists()
 
