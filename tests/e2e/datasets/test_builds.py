@@ -83,7 +83,7 @@ def test_a_build_that_is_interrupted_leaves_nothing(house: House, number: signal
     process = house.start("build", "interrupted", *house.all_of_it)
     _until_it_writes(house, process)
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
+    _, said = process.communicate(timeout=100)
     assert process.returncode != 0
     assert "Traceback" not in said
     assert house.unfinished() == []

@@ -86,7 +86,7 @@ def test_a_missing_extra_is_named(house: House, package: str, tmp_path: Path) ->
     code = f"import sys; sys.modules[{package!r}] = None; from proxy.cli import main; main()"
     words = ["dataset", "build", "x", "--tag", "with=images", "--format", "parquet", "--root", str(tmp_path)]
     done = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, cwd=house.folder,
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=110, cwd=house.folder,
         env={"PYTHONPATH": str(ROOT), "PATH": "/bin:/usr/bin"},
     )  # fmt: skip
     assert done.returncode == 1

@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import openai
+import pytest
 
 from tests.e2e.serve import Penstock, penstock
 from tests.wire.scripted import Conn, Request, ScriptedUpstream, json_reply
@@ -73,12 +74,13 @@ def lines_of(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-async def until_exported(path: Path) -> None:
-    async with asyncio.timeout(30):
-        while lines_of(path) < CALLS:
+async def until_exported(path: Path, count: int) -> None:
+    async with asyncio.timeout(60):
+        while lines_of(path) < count:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.timeout(400)
 async def test_from_the_live_export_to_preference_pairs(tmp_path: Path) -> None:
     models, root, exported = Models(), tmp_path / "datasets", tmp_path / "exports" / "calls.jsonl"
     async with ScriptedUpstream(models) as upstream:
@@ -90,7 +92,7 @@ async def test_from_the_live_export_to_preference_pairs(tmp_path: Path) -> None:
         proxy = await asyncio.to_thread(running.__enter__)
         try:
             await asked_the_weak_model(proxy)
-            await until_exported(exported)
+            await until_exported(exported, CALLS)
             quick = ["--from", str(exported), "--no-near", "--benchmark", "none"]
             await command(proxy, root, "build", "support", *quick)
             asking = ["relabel", "support", "--model", "strong-1", "--yes", "--url", proxy.base_url]
@@ -102,6 +104,7 @@ async def test_from_the_live_export_to_preference_pairs(tmp_path: Path) -> None:
             again = await command(proxy, root, *asking, "--as", "again", "--batch", "off")
             assert models.asked["strong-1"] == CALLS, "the second time it is in the cache"
             assert (again["relabeled"], again["usd"]) == (CALLS, 0.0)
+            await until_exported(exported, 3 * CALLS)
         finally:
             await asyncio.to_thread(running.__exit__, None, None, None)
         found = pairs(root / "support-relabeled")
