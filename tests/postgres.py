@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,9 +18,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.ports import held_port
+
 USER = "penstock"
 PASSWORD = "a password of the tests"
-START_WITHIN_S = 30.0
+START_WITHIN_S = 60.0
 _FAST = ("fsync=off", "full_page_writes=off", "shared_buffers=16MB", "max_connections=60", "logging_collector=off")
 
 
@@ -52,7 +53,7 @@ class Postgres:
     """One life after the other of a server in `folder`, on one port."""
 
     folder: Path
-    port: int = 0
+    port: int
     process: subprocess.Popen[bytes] | None = None
     made: int = 0
     """Databases that `new` made; the last one is `queue_{made - 1}`."""
@@ -69,8 +70,7 @@ class Postgres:
         subprocess.run(command, cwd=self.folder, check=True, capture_output=True, timeout=60)
 
     def start(self) -> None:
-        """Returns when it answers. Keeps the port of an earlier life."""
-        self.port = self.port or _free_port()
+        """Returns when it answers."""
         settings = [*_FAST, f"port={self.port}", "listen_addresses=127.0.0.1", "unix_socket_directories="]
         options = [part for setting in settings for part in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
@@ -112,7 +112,7 @@ class Postgres:
             password=PASSWORD,
             dbname=database,
             autocommit=True,
-            connect_timeout=5,
+            connect_timeout=30,
         )
 
     def _answers(self) -> bool:
@@ -123,22 +123,17 @@ class Postgres:
         return True
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def postgresql() -> Iterator[Postgres]:
     """A server of one's own, gone at the end with all that was in it. Takes about two seconds."""
     # Not below `tmp_path`, where the user that PostgreSQL runs as may not go.
     folder = Path(tempfile.mkdtemp(prefix="penstock-postgresql-"))
-    server = Postgres(folder)
-    try:
-        server.create()
-        server.start()
-        yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    with held_port() as port:
+        server = Postgres(folder, port)
+        try:
+            server.create()
+            server.start()
+            yield server
+        finally:
+            server.stop()
+            shutil.rmtree(folder, ignore_errors=True)

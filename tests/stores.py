@@ -19,7 +19,7 @@ from exporters.clickhouse.credentials import Credentials, Role, store_credential
 ROOT = Path(__file__).parent.parent
 START_WITHIN_S = 60.0
 MEMORY_BYTES_MAX = 1024 * 1024 * 1024
-_LISTENS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)")
+_LISTENS = re.compile(r"listens on http://127\.0\.0\.1:(\d+)\n")
 
 
 class StoreDied(Exception):

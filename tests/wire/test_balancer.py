@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.ports import held_port
 
 from .scripted import SSE_HEAD, Conn, Request, ScriptedUpstream, chunk, event, json_reply
 
@@ -18,12 +19,7 @@ CONFIG = Path(__file__).parents[2] / "deploy" / "compose" / "nginx.conf"
 PROGRAM = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 
 LOG = "stderr.log"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PATIENCE_S = 60.0
 
 
 def configured(folder: Path, port: int, replicas: Sequence[str]) -> str:
@@ -38,25 +34,26 @@ def configured(folder: Path, port: int, replicas: Sequence[str]) -> str:
 @contextlib.asynccontextmanager
 async def balancer(folder: Path, replicas: Sequence[str]) -> AsyncIterator[httpx.AsyncClient]:
     assert PROGRAM is not None, "nginx is needed; make test installs it"
-    port = free_port()
     path = folder / "nginx.conf"
-    path.write_text(configured(folder, port, replicas))
     # One process, in the foreground: what ends is what was started.
     arguments = ("-c", str(path), "-p", str(folder), "-g", "daemon off; master_process off;")
-    with (folder / LOG).open("wb") as log:
-        process = await asyncio.create_subprocess_exec(PROGRAM, *arguments, stderr=log)
-    try:
-        await _listening(port, process, folder / LOG)
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
-            yield client
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.terminate()
-        await asyncio.wait_for(process.wait(), 10)
+    with held_port() as port:
+        path.write_text(configured(folder, port, replicas))
+        with (folder / LOG).open("wb") as log:
+            process = await asyncio.create_subprocess_exec(PROGRAM, *arguments, stderr=log)
+        try:
+            await _listening(port, process, folder / LOG)
+            url = f"http://127.0.0.1:{port}"
+            async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False) as client:
+                yield client
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.terminate()
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
 
 
 async def _listening(port: int, process: asyncio.subprocess.Process, log: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
             with contextlib.suppress(OSError):
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -95,7 +92,7 @@ async def test_a_stream_is_handed_on_piece_by_piece(tmp_path: Path) -> None:
 
     async def one_after_the_other(request: Request, conn: Conn) -> None:
         await conn.send(SSE_HEAD + chunk(event("first")))
-        await asyncio.wait_for(heard.wait(), 15)
+        await asyncio.wait_for(heard.wait(), PATIENCE_S)
         await conn.send(chunk(event("second")) + chunk(b""))
 
     async with (
@@ -140,7 +137,7 @@ async def test_an_upload_is_not_gathered_first(tmp_path: Path) -> None:
 
     async def slowly() -> AsyncIterator[bytes]:
         yield b"x" * 1000
-        await asyncio.wait_for(arrived.wait(), 15)
+        await asyncio.wait_for(arrived.wait(), PATIENCE_S)
         yield b"y"
 
     async with (
@@ -151,8 +148,9 @@ async def test_an_upload_is_not_gathered_first(tmp_path: Path) -> None:
 
 
 async def test_one_that_is_away_is_passed_over(tmp_path: Path, answering: ScriptedUpstream) -> None:
-    async with balancer(tmp_path, [f"127.0.0.1:{free_port()}", address(answering)]) as client:
-        replies = [await client.post("/v1/chat/completions", json={"n": number}) for number in range(6)]
+    with held_port() as port:  # where nobody listens
+        async with balancer(tmp_path, [f"127.0.0.1:{port}", address(answering)]) as client:
+            replies = [await client.post("/v1/chat/completions", json={"n": number}) for number in range(6)]
     assert [reply.status_code for reply in replies] == [200] * 6
     assert len(answering.requests) == 6
 

@@ -11,6 +11,7 @@ import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from proxy.http.delivery import Deliverer, Forbidden, Undelivered, _Judge
+from tests.ports import held_port
 from tests.wire.scripted import ScriptedUpstream, chunk, head, in_turn, raw, reply, reset_at, stall_before_headers
 
 
@@ -33,7 +34,7 @@ class Resolver(AbstractResolver):
 
 
 async def post(url: str, **options: Any) -> int:
-    deliverer = Deliverer(**options)
+    deliverer = Deliverer(**{"timeout_s": 60.0} | options)
     try:
         return await deliverer.post(url, {"webhook-id": "msg_1"}, b'{"a":1}')
     finally:
@@ -153,11 +154,11 @@ async def test_no_redirect_is_followed() -> None:
 async def test_a_reply_without_end_is_not_waited_for() -> None:
     endless = head(200, [("Transfer-Encoding", "chunked")]) + chunk(b"x" * 100_000)
     async with ScriptedUpstream(raw(endless)) as hook:
-        assert await post(hook.url, hosts=["127.0.0.1"], timeout_s=5) == 200
+        assert await post(hook.url, hosts=["127.0.0.1"]) == 200
 
 
 async def test_what_is_silent_is_not_waited_for() -> None:
-    async with ScriptedUpstream(stall_before_headers, lifetime_s=5) as hook:
+    async with ScriptedUpstream(stall_before_headers) as hook:
         with pytest.raises(Undelivered, match=r"no reply within 0.2 s"):
             await post(hook.url, hosts=["127.0.0.1"], timeout_s=0.2)
 
@@ -178,7 +179,5 @@ async def test_one_deliverer_delivers_many() -> None:
 
 
 async def test_no_connection_is_undelivered() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(Undelivered):
+    with held_port() as port, pytest.raises(Undelivered):
         await post(f"http://127.0.0.1:{port}/", hosts=["127.0.0.1"])
