@@ -225,7 +225,15 @@ def _client(url: str) -> Client:
         raise RedisUnusable("cache.redis needs the client library: pip install 'penstock[redis]'.") from error
     try:
         pool = BlockingConnectionPool.from_url(
-            url, max_connections=_CONNECTIONS_MAX, timeout=None, retry=Retry(NoBackoff(), 0), decode_responses=False
+            url,
+            max_connections=_CONNECTIONS_MAX,
+            timeout=None,
+            # The bound is ours. One of the client's is an `asyncio.wait_for` too, which in Python 3.11 loses a
+            # cancellation that comes as it ends: on a busy event loop ours would then be its five seconds.
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=False,
         )
     except ValueError as error:
         raise RedisUnusable(

@@ -14,28 +14,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis.asyncio
 
+from cache.packing import pack
 from cache.purge import Selection
 from cache.redis import PREFIX, Redis, RedisUnusable
 from cache.tiers import Tiers, open_tiers
+from tests.ports import held_port
 from tests.unit.cache.entries import Clock, entry, key
 from tests.unit.cache.store_contract import StoreContract
 
 pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 
-PATIENT_S = 10.0
+PATIENT_S = 60.0
 """Longer than a busy machine takes for anything."""
 
 
 class Server:
-    """Debian's redis-server on a free port, without files."""
+    """Debian's redis-server on one port, without files."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+    def __init__(self, folder: Path, port: int) -> None:
+        self.port = port
         self.folder = folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.process: subprocess.Popen[bytes] | None = None
@@ -52,9 +53,19 @@ class Server:
             time.sleep(0.02)
         raise AssertionError("redis-server did not start")
 
-    def send(self, number: signal.Signals) -> None:
+    def stand_still(self) -> None:
+        """It does when this returns."""
         assert self.process is not None
-        self.process.send_signal(number)
+        self.process.send_signal(signal.SIGSTOP)
+        seen = psutil.Process(self.process.pid)
+        deadline = time.monotonic() + PATIENT_S
+        while seen.status() != psutil.STATUS_STOPPED:
+            assert time.monotonic() < deadline, "redis-server goes on"
+            time.sleep(0.005)
+
+    def go_on(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         if self.process is not None:
@@ -63,21 +74,28 @@ class Server:
             self.process = None
 
 
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    with held_port() as port:
+        server = Server(folder, port)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with running(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """One of its own, for a test that does it harm."""
-    server = Server(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with running(tmp_path) as server:
+        yield server
 
 
 @contextlib.asynccontextmanager
@@ -148,20 +166,19 @@ async def opened() -> AsyncIterator[Open]:
 
 
 class Monotonic:
-    """A clock that jumps over the pauses after a fault."""
+    """A clock that stands, or jumps over the pauses after a fault."""
 
-    def __init__(self) -> None:
-        self.jumped = 0.0
+    now_s = 1000.0
 
     def __call__(self) -> float:
-        return time.monotonic() + self.jumped
+        return self.now_s
 
 
 async def until(store: Redis, monotonic: Monotonic, number: int) -> None:
     """Put and get succeed again, each try after the longest pause."""
     deadline = time.monotonic() + PATIENT_S
     while time.monotonic() < deadline:
-        monotonic.jumped += 60
+        monotonic.now_s += 60
         await store.put(key(number), entry(number))
         if await store.get(key(number)) is not None:
             return
@@ -171,7 +188,7 @@ async def until(store: Redis, monotonic: Monotonic, number: int) -> None:
 
 async def test_a_server_that_is_killed_is_skipped_and_found_again_when_it_is_back(server: Server, opened: Open) -> None:
     monotonic = Monotonic()
-    store = opened(server.url, 2.0, monotonic=monotonic)
+    store = opened(server.url, PATIENT_S, monotonic=monotonic)
     await store.put(key(1), entry(1))
     assert await store.get(key(1)) is not None
     server.kill()
@@ -193,7 +210,7 @@ async def test_a_server_that_stands_still_costs_one_timeout_and_no_more(server: 
     store = opened(server.url, 0.05, monotonic=monotonic)
     await until(store, monotonic, 1)
     failed = (await store.stats()).failed
-    server.send(signal.SIGSTOP)
+    server.stand_still()
     try:
         found = await asyncio.gather(*(store.get(key(1)) for _ in range(50)))
         assert found == [None] * 50
@@ -204,14 +221,14 @@ async def test_a_server_that_stands_still_costs_one_timeout_and_no_more(server: 
         await store.put(key(2), entry(2))
         assert (await store.stats()).skipped == stats.skipped + 1
     finally:
-        server.send(signal.SIGCONT)
+        server.go_on()
     await until(store, monotonic, 3)
     await store.aclose()
 
 
 async def test_what_waits_for_a_server_that_stands_still_is_bounded(server: Server, opened: Open) -> None:
     store = opened(server.url, PATIENT_S)
-    server.send(signal.SIGSTOP)
+    server.stand_still()
     for number in range(100):
         store.offer(key(number), entry(number))
     assert (await store.stats()).skipped == 36
@@ -221,11 +238,11 @@ async def test_what_waits_for_a_server_that_stands_still_is_bounded(server: Serv
         other.offer(key(number), entry(number, size=5_000_000))
     assert (await other.stats()).skipped == 3
     await other.aclose()
-    server.send(signal.SIGCONT)
+    server.go_on()
 
 
 async def test_a_full_server_is_read_all_the_same(server: Server, opened: Open) -> None:
-    store = opened(server.url, PATIENT_S)
+    store = opened(server.url, PATIENT_S, monotonic=Monotonic())
     await store.put(key(1), entry(1))
     async with connected(server.url) as client:
         await client.config_set("maxmemory", "1")
@@ -246,7 +263,7 @@ async def test_nobody_there_and_nonsense_are_misses(caplog: pytest.LogCaptureFix
     stranger = await asyncio.start_server(babble, "127.0.0.1", 0)
     port = stranger.sockets[0].getsockname()[1]
     for _ in range(2):
-        store = opened(f"redis://:secret-word@127.0.0.1:{port}/0", 2.0)
+        store = opened(f"redis://:secret-word@127.0.0.1:{port}/0", PATIENT_S, monotonic=Monotonic())
         assert await store.get(key(1)) is None
         await store.put(key(1), entry(1))
         assert (await store.stats()).failed == 1
@@ -255,6 +272,42 @@ async def test_nobody_there_and_nonsense_are_misses(caplog: pytest.LogCaptureFix
         await stranger.wait_closed()
     assert "secret-word" not in caplog.text
     assert "goes on without its redis" in caplog.text
+
+
+async def test_an_event_loop_that_is_slow_loses_no_timeout(opened: Open) -> None:
+    """The time is over at the very moment at which the question was sent: it is over all the same."""
+    asked, over = asyncio.Event(), asyncio.Event()
+    connections: set[asyncio.Task[Any] | None] = set()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.add(asyncio.current_task())
+        while data := await reader.read(4096):
+            if b"GET" in data:
+                asked.set()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), 1)
+                packed = pack(key(1), entry(1))
+                writer.write(b"$%d\r\n%b\r\n" % (len(packed), packed))
+            else:
+                writer.write(b"-ERR unknown command\r\n" * data.count(b"*"))
+        writer.close()
+
+    loop = asyncio.get_running_loop()
+
+    def hold_up() -> None:
+        time.sleep(0.03)
+        if not asked.is_set():
+            loop.call_soon(hold_up)
+
+    async with await asyncio.start_server(late, "127.0.0.1", 0) as server:
+        store = opened(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2", 0.02)
+        await store.ping()
+        loop.call_soon(hold_up)
+        assert await store.get(key(1)) is None
+        assert (await store.stats()).failed == 1
+        await store.aclose()
+        over.set()
+        await asyncio.wait([one for one in connections if one is not None])
 
 
 def test_an_address_that_is_none_is_said_at_once() -> None:
