@@ -59,7 +59,7 @@ class Server(web.Server):
         self._handler = handler
         self._own = own
         self.limits = limits
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self.draining = False
         """Connections end with their next reply. Set by `drain`."""
         self.open = 0
@@ -82,7 +82,7 @@ class Server(web.Server):
             return Sent(keep_alive=False)
         finally:
             connection.exchange = None
-            connection.touched = self._loop.time() if self.draining else 0.0
+            connection.touched = self.monotonic() if self.draining else 0.0
             self.open -= 1
 
     def outlive(self, task: asyncio.Task[None]) -> None:
@@ -100,7 +100,7 @@ class Server(web.Server):
     def drain(self) -> None:
         self.draining = True
         for connection in self._served():
-            connection.touched = self._loop.time()
+            connection.touched = self.monotonic()
 
     async def emptied(self, grace_s: float) -> None:
         """Return when no exchange is open and no connection left. `drain` first.
@@ -109,7 +109,7 @@ class Server(web.Server):
         ended: whoever has it may be sending the next call on it, which would be lost if it were closed at once.
         """
         while self.connections or self.open:
-            until = self._loop.time() - grace_s
+            until = self.monotonic() - grace_s
             for connection in self._served():
                 if connection.exchange is None and connection.touched <= until:
                     connection.force_close()
@@ -137,7 +137,7 @@ class Server(web.Server):
             parent_span_id=trace.span_id if trace else "",
             trace_state=tracestate.decode("latin-1") if tracestate else "",
             start_ns=now_ns,
-            started_s=self._monotonic(),
+            started_s=self.monotonic(),
             method=message.method,
             path=path,
             query=query,
@@ -198,14 +198,14 @@ class _Connection(RequestHandler):
     exchange: Exchange | None
     """Being served now."""
     touched: float
-    """While the server drains, when something last came or went, by the loop's clock."""
+    """While the server drains, when something last came or went, by the server's clock."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.exchange = None
-        self.touched = self._loop.time()
-        limits = cast(Server, self._manager).limits
-        self._silence = self._loop.call_later(limits.head_s, self._close_if_silent)
+        server = cast(Server, self._manager)
+        self.touched = server.monotonic()
+        self._silence = self._loop.call_later(server.limits.head_s, self._close_if_silent)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._silence.cancel()
@@ -217,8 +217,9 @@ class _Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if cast(Server, self._manager).draining:
-            self.touched = self._loop.time()
+        server = cast(Server, self._manager)
+        if server.draining:
+            self.touched = server.monotonic()
         if self._messages and self._current_request is not None and isinstance(self._messages[-1][0], _ErrInfo):
             # The parser gave up within the body, and would leave whoever reads it waiting.
             self._current_request.content.set_exception(web.RequestPayloadError("its framing is not valid"))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from exporters.frames import Decoder, Frame, Kind
 from exporters.record import Begin, CallRecord, decode_begin, decode_record
 from exporters.spool import SpoolWriter
 from proxy.app import App, build
 from proxy.settings import Record, Server, Settings, Upstream
+
+PATIENCE_S: Final = 60.0
+"""For what comes by itself: longer than any machine stands still."""
 
 
 @dataclass
@@ -52,11 +56,10 @@ class Proxied:
 
     async def record(self) -> CallRecord:
         """The one record, once every exchange is closed; exactly one begin mark goes with it."""
-        for _ in range(500):
-            if self.records() and not self.app.server.open:
-                break
-            await asyncio.sleep(0.01)
-        await self.app.record.drained(5)
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.records() or self.app.server.open:
+                await asyncio.sleep(0.01)
+        await self.app.record.drained(PATIENCE_S)
         records, begins = self.records(), self.begins()
         assert [r.request_id for r in records] == [b.request_id for b in begins]
         assert len(records) == 1
@@ -72,6 +75,7 @@ async def proxied(
     server: dict[str, Any] | None = None,
     record: dict[str, Any] | None = None,
     more: tuple[Upstream, ...] = (),
+    monotonic: Callable[[], float] = time.monotonic,
     **settings: Any,
 ) -> AsyncIterator[Proxied]:
     """Serve `base_url` (without /v1) through the whole chain. Keyword tables override settings."""
@@ -88,7 +92,7 @@ async def proxied(
         proxy.lookups.append(wanted)
         return {"request_id": wanted} if len(proxy.lookups) == proxy.arrives_at_lookup else None
 
-    app = build(made, spool, lookup)
+    app = build(made, spool, lookup, monotonic=monotonic)
     listening = socket.create_server(("127.0.0.1", 0))
     listener = await loop.create_server(app.server, sock=listening)
     proxy = Proxied(app, listening.getsockname()[1], spool)
@@ -117,7 +121,7 @@ class Caller:
 
     async def head(self) -> tuple[int, list[tuple[str, str]]]:
         """Status and header fields of the next reply."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             raw = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = raw.decode("latin-1").split("\r\n")[:-2]
         pairs = [line.partition(": ")[::2] for line in lines]
@@ -127,7 +131,7 @@ class Caller:
         """The next reply, its body decoded from its framing. Raises IncompleteReadError for a broken one."""
         status, headers = await self.head()
         fields = {name.lower(): value for name, value in headers}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             if "content-length" in fields:
                 body = await self.reader.readexactly(int(fields["content-length"]))
             elif fields.get("transfer-encoding") == "chunked":
@@ -140,7 +144,7 @@ class Caller:
 
     async def chunk(self) -> bytes:
         """The next chunk; b"" for the last one."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             size = int(await self.reader.readuntil(b"\r\n"), 16)
             data = await self.reader.readexactly(size + 2)
         return data[:-2]
