@@ -18,7 +18,7 @@ from proxy.batching.finishing import Finished, finish
 from proxy.batching.item import Answer
 from proxy.batching.tables import items, outbox
 from proxy.reply import RawHeaders
-from tests.wire.proxied import Proxied, proxied
+from tests.wire.proxied import PATIENCE_S, Proxied, proxied
 from tests.wire.scripted import Script, ScriptedUpstream, json_reply
 
 HOLD = {"x-penstock-batch": "hold"}
@@ -51,7 +51,7 @@ async def queued(proxy: Proxied) -> Sequence[Row[Any]]:
 
 
 async def until_queued(proxy: Proxied, count: int = 1) -> Sequence[Row[Any]]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len(rows := await queued(proxy)) < count:
             await asyncio.sleep(0.01)
     return rows
@@ -76,7 +76,7 @@ async def owed(proxy: Proxied) -> list[CallRecord]:
 
 
 async def recorded(proxy: Proxied, count: int) -> list[CallRecord]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len(proxy.records()) < count or proxy.app.server.open:
             await asyncio.sleep(0.01)
     return proxy.records()
@@ -84,7 +84,7 @@ async def recorded(proxy: Proxied, count: int) -> list[CallRecord]:
 
 async def until_held(proxy: Proxied, count: int) -> None:
     assert proxy.app.batch is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while proxy.app.batch.held != count:
             await asyncio.sleep(0.01)
 
@@ -92,14 +92,14 @@ async def until_held(proxy: Proxied, count: int) -> None:
 async def until_joined(proxy: Proxied, item_id: str, count: int) -> None:
     """So many callers wait for the item, which is in the queue."""
     assert proxy.app.batch is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while len(proxy.app.batch._waiting._waiters.get(item_id, ())) != count:
             await asyncio.sleep(0.01)
 
 
 async def until_delivered(proxy: Proxied) -> None:
     """Every item that there is."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not all(row.delivered for row in await queued(proxy)):
             await asyncio.sleep(0.01)
 
@@ -113,7 +113,9 @@ async def deferring(
     async with (
         ScriptedUpstream(script) as upstream,
         proxied(tmp_path, upstream.url, upstream=upstream_settings, **settings) as proxy,
-        httpx.AsyncClient(base_url=proxy.url, headers={"authorization": f"Bearer {token}"}, timeout=20) as client,
+        httpx.AsyncClient(
+            base_url=proxy.url, headers={"authorization": f"Bearer {token}"}, timeout=PATIENCE_S
+        ) as client,
     ):
         yield upstream, proxy, client
 

@@ -22,7 +22,7 @@ from proxy.batching.records import ItemRecords
 from proxy.batching.tables import items
 from proxy.settings import Server, Settings, Upstream
 
-from .proxied import Proxied, proxied
+from .proxied import PATIENCE_S, Proxied, proxied
 
 JSON = [(b"content-type", b"application/json"), (b"x-request-id", b"req_upstream")]
 MODEL = "tiny"
@@ -77,7 +77,7 @@ class Emulated:
         return await self.until(batch_id, "completed", "failed", "expired", "cancelled", **options)
 
     async def until(self, batch_id: str, *statuses: str, **options: Any) -> openai.types.Batch:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 batch = await self.client.batches.retrieve(batch_id, **options)
                 if batch.status in statuses:
@@ -141,7 +141,7 @@ async def emulated(tmp_path: Path, **overrides: Any) -> AsyncIterator[Emulated]:
         holder = LeaseHolder(database)
         lease = await holder.acquire()
         assert lease is not None
-        client = openai.AsyncOpenAI(base_url=proxy.url, api_key="sk-callers-own", max_retries=0, timeout=20)
+        client = openai.AsyncOpenAI(base_url=proxy.url, api_key="sk-callers-own", max_retries=0, timeout=PATIENCE_S)
         part = LocalBatches(settings, database, ItemRecords(settings))
         one = Emulated(proxy, settings, database, client, part)
         one.running.set()

@@ -25,7 +25,7 @@ from proxy.batching.sealing import Sealer
 from proxy.batching.tables import batches, outbox
 from proxy.settings import Batch, Price, Server, Settings, Upstream
 from tests.batch_provider import BatchProvider
-from tests.wire.proxied import Proxied, proxied
+from tests.wire.proxied import PATIENCE_S, Proxied, proxied
 
 T = TypeVar("T")
 KEY = "sk-the-key-of-the-caller"
@@ -63,7 +63,7 @@ class Own:
 
     async def ended(self, batch_id: str) -> None:
         """Until the provider is through with it. Asks the provider itself, so that nobody notices."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while batch_id in self.provider.state()["running"]:
                 await asyncio.sleep(0.02)
 
@@ -108,7 +108,7 @@ class Own:
         providers = Providers(self.settings.upstreams, self.database, Sealer.of(self.settings))
         watcher = Watcher(self.settings, self.database, providers, ItemRecords(self.settings))
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 while any(row.state == "watched" for row in self.rows()):
                     await watcher.step(lease)
         finally:

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.batching.live.load import Gauge
 from proxy.settings import Batch, Upstream
-from tests.wire.proxied import Caller, Proxied, post, proxied
+from tests.wire.proxied import PATIENCE_S, Caller, Proxied, post, proxied
 from tests.wire.scripted import (
     Script,
     ScriptedUpstream,
@@ -32,7 +32,7 @@ class There:
         self.gauge = gauge
 
     async def until(self, live: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while self.gauge.live() != live:
                 await asyncio.sleep(0.005)
 

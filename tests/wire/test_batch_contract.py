@@ -36,7 +36,7 @@ class Api:
         return await self.client.batches.create(input_file_id=file.id, **IN, **more)  # type: ignore[arg-type]
 
     async def over(self, batch_id: str) -> openai.types.Batch:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 batch = await self.client.batches.retrieve(batch_id)
                 openai.types.Batch.model_validate(batch.model_dump(), strict=True)

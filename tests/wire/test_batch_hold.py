@@ -29,7 +29,7 @@ from tests.wire.deferred import (
     until_queued,
     whole,
 )
-from tests.wire.proxied import Caller, Proxied, post
+from tests.wire.proxied import PATIENCE_S, Caller, Proxied, post
 
 STREAM = CHAT | {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -173,7 +173,7 @@ async def test_who_leaves_finds_his_item_again_by_asking_the_same(tmp_path: Path
 
 
 async def until_delivered_of(proxy: Proxied, item_id: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_S):
         while not any(row.delivered for row in await queued(proxy) if row.id == item_id):
             await asyncio.sleep(0.01)
 
@@ -250,8 +250,7 @@ async def test_a_caller_that_is_drained_elsewhere_is_let_go_at_once(tmp_path: Pa
             await until_queued(proxy, number + 1)
             call.cancel()
             await until_held(proxy, 0)
-        async with asyncio.timeout(5):
-            await proxy.app.record.drained(5)
+        await proxy.app.record.drained(PATIENCE_S)  # a tenth of what they could be drained for
         records = await recorded(proxy, 2)
     assert [(record.kind, record.outcome) for record in records] == [("deferral", "abandoned")] * 2
 

@@ -30,7 +30,7 @@ from tests.wire.deferred import (
     until_queued,
     whole,
 )
-from tests.wire.proxied import Proxied
+from tests.wire.proxied import PATIENCE_S, Proxied
 
 # A worker that ends
 
@@ -64,7 +64,7 @@ async def test_the_sdk_goes_on_waiting_at_the_next_worker(tmp_path: Path) -> Non
         listener.close()
         successor = await loop.create_server(new.app.server, sock=listening)
         old.app.begin_draining()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await old.app.server.emptied(0.0)
         (first,) = await recorded(old, 1)
         await close(old.app)

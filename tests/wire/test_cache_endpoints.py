@@ -28,7 +28,7 @@ async def cache(proxy: Proxied, method: str = "GET", path: str = "", key: str = 
 async def keys_of(proxy: Proxied) -> list[str]:
     stage = proxy.app.cache
     assert stage is not None
-    await stage._tiers.drain(5)
+    assert await stage._tiers.drain(60)
     return [key async for _, key, _ in stage._tiers.scan()]
 
 

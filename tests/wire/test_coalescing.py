@@ -14,7 +14,7 @@ import pytest
 from exporters.record import CallRecord
 from proxy.metering.complete import completer
 from proxy.settings import Cache, Server, Settings
-from tests.wire.proxied import Caller, Proxied, post, proxied
+from tests.wire.proxied import PATIENCE_S, Caller, Proxied, post, proxied
 from tests.wire.scripted import SSE_HEAD, Conn, Request, ScriptedUpstream, chunk, event, head
 from tests.wire.test_cache import QUESTION, STREAMED, answer, recorded, serving
 from tests.wire.test_cache import ask as ask_once
@@ -37,7 +37,7 @@ class Gate:
 
     async def __call__(self, request: Request, conn: Conn) -> None:
         self.begun += 1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await self._send(conn, json.loads(request.body).get("stream"))
 
     async def _send(self, conn: Conn, stream: bool) -> None:
@@ -53,7 +53,7 @@ class Gate:
         await conn.send(chunk(b""))
 
     async def begins(self, count: int) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while self.begun < count:
                 await asyncio.sleep(0.005)
 
@@ -96,7 +96,7 @@ async def head_of(caller: Caller) -> dict[str, str]:
 
 
 async def opened(proxy: Proxied, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while proxy.app.server.open != count:
             await asyncio.sleep(0.005)
 
@@ -105,7 +105,7 @@ async def joined(proxy: Proxied, count: int) -> None:
     """A call is open before it has looked for others to join."""
     cache = proxy.app.cache
     assert cache is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while sum(flight.members for flight in cache._flights.values()) != count:
             await asyncio.sleep(0.005)
 
@@ -182,7 +182,7 @@ async def test_the_leader_who_leaves_hands_over(tmp_path: Path, steps: int) -> N
     gate = Gate()
     async with ScriptedUpstream(gate) as upstream, provided(tmp_path, upstream) as proxy:
         first = await call(proxy)
-        await opened(proxy, 1)
+        await joined(proxy, 1)
         second = await call(proxy)
         await joined(proxy, 2)
         gate.open(steps)
@@ -228,7 +228,7 @@ async def test_a_break_is_everybodys_break_and_nothing_is_kept(tmp_path: Path) -
 
     async def script(request: Request, conn: Conn) -> None:
         await conn.send(SSE_HEAD + chunk(EVENTS[0]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await all_joined.wait()
         await conn.reset()
 
@@ -241,6 +241,7 @@ async def test_a_break_is_everybodys_break_and_nothing_is_kept(tmp_path: Path) -
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
                 await rest(caller)
         records = await recorded(proxy, 3)
+        all_joined.clear()
         again = await call(proxy)
         assert (await head_of(again))["x-penstock-cache"] == "miss"
         again.close()
@@ -272,7 +273,7 @@ async def test_a_refusal_of_the_upstream_is_for_all_alike(tmp_path: Path) -> Non
     all_joined = asyncio.Event()
 
     async def script(request: Request, conn: Conn) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await all_joined.wait()
         body = b'{"error": {"message": "Slow down.", "type": "rate_limit"}}'
         await conn.send(head(429, {"content-type": "application/json", "content-length": str(len(body))}) + body)
@@ -323,7 +324,7 @@ async def test_without_coalescing_each_asks_for_itself(tmp_path: Path) -> None:
 
 async def test_a_drained_leader_does_not_pay_twice(tmp_path: Path) -> None:
     gate = Gate()
-    drain = {"on_disconnect": "drain", "drain_timeout_s": 5.0}
+    drain = {"on_disconnect": "drain", "drain_timeout_s": PATIENCE_S}
     async with ScriptedUpstream(gate) as upstream, provided(tmp_path, upstream, server=drain) as proxy:
         first = await call(proxy)
         gate.open(1)
@@ -331,7 +332,7 @@ async def test_a_drained_leader_does_not_pay_twice(tmp_path: Path) -> None:
         second = await call(proxy)
         await head_of(second)
         first.close()
-        await asyncio.sleep(0.05)
+        await opened(proxy, 1)
         gate.open()
         assert await rest(second) == VISIBLE
         records = await recorded(proxy, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from aiohttp import web
 from cache.embedding import CONCURRENT_MAX, REPLY_BYTES_MAX, EmbeddingFailed, EmbeddingSkipped, RemoteEmbedder
 from cache.faults import Pause
 from cache.semantic import open_index
+
+PATIENCE_S = 60.0
 
 
 class Address:
@@ -60,7 +63,7 @@ class Clock:
 
 
 async def test_it_is_asked_as_openai_would_be_and_its_vectors_get_length_1(address: Address) -> None:
-    embedder = RemoteEmbedder(address.url, "small", "sk-test")
+    embedder = RemoteEmbedder(address.url, "small", "sk-test", timeout_s=PATIENCE_S)
     address.reply = {"data": [{"index": 1, "embedding": [0, 2]}, {"index": 0, "embedding": [3, 4]}], "model": "small"}
     one, other = await embedder.embed(["a", "b"])
     np.testing.assert_allclose(one, [0.6, 0.8], rtol=1e-6)
@@ -73,6 +76,8 @@ async def test_it_is_asked_as_openai_would_be_and_its_vectors_get_length_1(addre
 
 async def test_the_index_works_with_it(address: Address) -> None:
     index = open_index(None, url=address.url, model="small")
+    assert isinstance(index._embedder, RemoteEmbedder)
+    index._embedder._timeout_s = index._embedder._client.timeout = PATIENCE_S  # type: ignore[assignment]
     await index.add("p", "text", "k1")
     assert [key for key, _ in await index.find("p", "other text", 0.9)] == ["k1"]
     assert address.authorization == [None, None]
@@ -98,7 +103,7 @@ async def test_the_index_works_with_it(address: Address) -> None:
 )
 async def test_what_is_no_vector_is_a_failure(address: Address, status: int, reply: Any) -> None:
     address.status, address.reply = status, reply
-    embedder = RemoteEmbedder(address.url, "small")
+    embedder = RemoteEmbedder(address.url, "small", timeout_s=PATIENCE_S)
     with pytest.raises(EmbeddingFailed) as failed:
         await embedder.embed(["secret"])
     assert not isinstance(failed.value, EmbeddingSkipped)
@@ -108,7 +113,7 @@ async def test_what_is_no_vector_is_a_failure(address: Address, status: int, rep
 
 async def test_a_reply_without_end_is_not_read(address: Address) -> None:
     address.reply = b'{"data":[{"embedding":[1]}]}' + b" " * REPLY_BYTES_MAX
-    embedder = RemoteEmbedder(address.url, "small")
+    embedder = RemoteEmbedder(address.url, "small", timeout_s=PATIENCE_S)
     with pytest.raises(EmbeddingFailed, match="too much"):
         await embedder.embed(["a"])
     await embedder.aclose()
@@ -116,7 +121,7 @@ async def test_a_reply_without_end_is_not_read(address: Address) -> None:
 
 async def test_while_it_fails_it_is_left_alone_and_then_tried_again(address: Address) -> None:
     clock = Clock()
-    embedder = RemoteEmbedder(address.url, "small", pause=Pause(clock))
+    embedder = RemoteEmbedder(address.url, "small", timeout_s=PATIENCE_S, pause=Pause(clock))
     address.status = 500
     with pytest.raises(EmbeddingFailed):
         await embedder.embed(["a"])
@@ -131,11 +136,12 @@ async def test_while_it_fails_it_is_left_alone_and_then_tried_again(address: Add
 
 
 async def test_one_that_is_not_there_or_does_not_answer_is_a_failure(address: Address) -> None:
-    nowhere = RemoteEmbedder("http://127.0.0.1:1/v1/embeddings", "small")
+    pause = partial(Pause, Clock())  # which does not end while nobody looks
+    nowhere = RemoteEmbedder("http://127.0.0.1:1/v1/embeddings", "small", timeout_s=PATIENCE_S, pause=pause())
     with pytest.raises(EmbeddingFailed):
         await nowhere.embed(["a"])
     address.held = asyncio.Event()
-    stalled = RemoteEmbedder(address.url, "small", timeout_s=0.05)
+    stalled = RemoteEmbedder(address.url, "small", timeout_s=0.05, pause=pause())
     with pytest.raises(EmbeddingFailed):
         await stalled.embed(["a"])
     for embedder in (nowhere, stalled):
@@ -155,7 +161,7 @@ async def test_an_address_that_is_none_is_a_failure() -> None:
 
 async def test_only_so_many_wait_for_it(address: Address) -> None:
     address.held = asyncio.Event()
-    embedder = RemoteEmbedder(address.url, "small", timeout_s=60)
+    embedder = RemoteEmbedder(address.url, "small", timeout_s=PATIENCE_S)
     waiting = [asyncio.create_task(embedder.embed(["a"])) for _ in range(CONCURRENT_MAX)]
     while len(address.asked) < CONCURRENT_MAX:
         await asyncio.sleep(0.001)
