@@ -176,8 +176,33 @@ OWN = st.builds(_own, RATES, st.none() | st.floats(0, 1), RATES, st.none() | RAT
 """No provider reads its cache at a higher price than the input, be it text or audio."""
 
 
+def _with_the_text_cut_off(fields: dict[str, Any]) -> dict[str, Any]:
+    """The input as it was before: longer, but with no more audio and images than were billed."""
+    sent = fields["input_tokens"]
+    if sent is None:
+        return {}
+    uncached = sent - (fields["cached_tokens"] or 0) - (fields["cache_write_tokens"] or 0)
+    audio = min(fields["input_audio_tokens"] or 0, uncached)
+    image = min(fields["input_image_tokens"] or 0, uncached - audio)
+    longer = sent + fields["pruned_tokens"]
+    return {"input_tokens": longer, "input_audio_tokens": audio, "input_image_tokens": image}
+
+
 @given(CALLS, OWN)
 @settings(max_examples=400, deadline=None)
+@example(
+    {
+        **dict.fromkeys(("cached_tokens", "cache_write_tokens", "input_image_tokens", "reasoning_tokens"), None),
+        **dict.fromkeys(("cache_status", "service_tier", "batch_id"), ""),
+        "request_model": "gpt-5",
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "input_audio_tokens": 1,
+        "outcome": "answered",
+        "pruned_tokens": 1,
+    },
+    Price(input=1.0),
+)
 @example(
     {
         **dict.fromkeys(("cache_write_tokens", "input_image_tokens", "reasoning_tokens"), None),
@@ -197,8 +222,7 @@ def test_a_ledger_never_says_more_than_was_saved(fields: dict[str, Any], own: Pr
     prices = Prices({"own": own})
     found = priced(prices, **fields)
     plain = {**fields, "cached_tokens": None, "cache_status": "", "outcome": "answered", "batch_id": ""}
-    if fields["input_tokens"] is not None:
-        plain["input_tokens"] = fields["input_tokens"] + fields["pruned_tokens"]
+    plain |= _with_the_text_cut_off({**fields, "cached_tokens": None})
     tier = "" if fields["batch_id"] or fields["service_tier"] == "flex" else fields["service_tier"]
     without = priced(prices, **{**plain, "service_tier": tier}).cost
     saved = sum(found.savings.values())
@@ -210,7 +234,7 @@ def test_a_ledger_never_says_more_than_was_saved(fields: dict[str, Any], own: Pr
     if found.savings and without is None:
         # There is no price for audio that is not read from the cache, so that nothing is claimed for that.
         assert "provider_cache" not in found.savings
-        cached = {**plain, "cached_tokens": fields["cached_tokens"]}
+        cached = {**plain, "cached_tokens": fields["cached_tokens"], **_with_the_text_cut_off(fields)}
         without = priced(prices, **{**cached, "service_tier": tier}).cost
     if found.savings:
         assert without is not None
