@@ -19,7 +19,9 @@ from exporters.tail import Cursor
 
 FOR_EVER = 100_000
 """More faults than a test has time for."""
-SMALL_BATCHES = Limits(batch_records_max=2, poll_s=0.01, backoff_max_s=0.01)
+SMALL_BATCHES = Limits(batch_records_max=2, poll_s=0.01, backoff_max_s=0.01, batch_age_max_s=60.0)
+"""Which are not cut short because a test stood still."""
+FEW_BYTES = Limits(batch_bytes_max=500_000, poll_s=0.01, batch_age_max_s=60.0)
 
 
 def begin(number: int, **changes: Any) -> Begin:
@@ -117,7 +119,8 @@ def as_it_is(record: CallRecord) -> CallRecord:
 
 
 def recorder(root: Path, *sinks: Sink, complete: Complete = as_it_is, **settings: Any) -> Recorder:
-    settings = {"limits": Limits(poll_s=0.01, backoff_max_s=0.01), "lock_timeout_s": 0.0} | settings
+    limits = Limits(poll_s=0.01, backoff_max_s=0.01)
+    settings = {"limits": limits, "lock_timeout_s": 0.0, "drain_timeout_s": 60.0} | settings
     return Recorder(root / "spool", root / "checkpoints", sinks, complete, **settings)
 
 

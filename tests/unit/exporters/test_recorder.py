@@ -20,6 +20,7 @@ from exporters.recorder import STATUS_FILE, RecorderBusy
 from exporters.sink import Batch, BatchRefused, SinkUnavailable
 from exporters.spool import SpoolWriter
 from tests.unit.exporters.spooled import (
+    FEW_BYTES,
     FOR_EVER,
     SMALL_BATCHES,
     MemorySink,
@@ -102,7 +103,7 @@ def test_batches_are_bounded(tmp_path: Path, writer: SpoolWriter) -> None:
 def test_a_batch_is_bounded_in_bytes(tmp_path: Path, writer: SpoolWriter) -> None:
     exchange(writer, *range(4), body=b"x" * 300_000)
     sink = MemorySink()
-    drain(tmp_path, sink, limits=Limits(batch_bytes_max=500_000, poll_s=0.01))
+    drain(tmp_path, sink, limits=FEW_BYTES)
     assert [len(batch.records) for batch in sink.batches.values()] == [2, 2]
 
 
@@ -111,7 +112,7 @@ def test_a_batch_is_bounded_in_bytes_over_many_directories(tmp_path: Path) -> No
     for number, one in enumerate(writers):
         exchange(one, number, body=b"x" * 300_000)
     sink = MemorySink()
-    drain(tmp_path, sink, limits=Limits(batch_bytes_max=500_000, poll_s=0.01))
+    drain(tmp_path, sink, limits=FEW_BYTES)
     assert [len(batch.records) for batch in sink.batches.values()] == [2, 2]
     for one in writers:
         one.close()
