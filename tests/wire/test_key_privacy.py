@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.wire.proxied import Caller, post, proxied
+from tests.wire.proxied import PATIENCE_S, Caller, post, proxied
 from tests.wire.scripted import ScriptedUpstream, json_reply
 from tests.wire.test_transparency import ANSWER, CHAT
 from tests.wire.test_websocket import HEADERS, realtime
@@ -70,7 +70,7 @@ async def test_a_cookie_for_one_caller_s_websocket_is_not_sent_with_another_s(tm
     ):
         for _ in range(2):
             async with session.ws_connect(f"{proxy.url}/realtime", headers=HEADERS) as socket:
-                await socket.receive(timeout=5)
+                await socket.receive(timeout=PATIENCE_S)
     assert [request.headers.get("Cookie") for request in seen] == [None, None]
 
 
@@ -98,7 +98,7 @@ async def test_a_key_among_the_subprotocols_is_a_key(tmp_path: Path, own: str | 
             protocols = ["realtime", "openai-insecure-api-key.pk-team"]
             try:
                 async with session.ws_connect(f"{proxy.url}/realtime", protocols=protocols) as socket:
-                    await socket.receive(timeout=5)
+                    await socket.receive(timeout=PATIENCE_S)
             except aiohttp.WSServerHandshakeError:
                 assert own is None
         record = await proxy.record()
@@ -115,7 +115,7 @@ async def test_an_upstream_with_a_key_of_its_own_does_not_get_the_subprotocol_s(
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{proxy.url}/realtime", protocols=protocols) as socket,
     ):
-        await socket.receive(timeout=5)
+        await socket.receive(timeout=PATIENCE_S)
     assert "sk-other" not in str(seen[0].headers)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -16,9 +18,10 @@ import proxy.stages.record as record_stage
 from exporters.spool import SpoolWriter
 from proxy.app import build
 from proxy.exchange import Exchange
+from proxy.http import answer
 from proxy.reply import Reply
 from proxy.settings import Server, Settings
-from tests.wire.proxied import Caller, Proxied, post, proxied
+from tests.wire.proxied import PATIENCE_S, Caller, Proxied, post, proxied
 from tests.wire.scripted import (
     Conn,
     Request,
@@ -33,7 +36,7 @@ from tests.wire.test_streams import DELTAS, STREAM
 from tests.wire.test_transparency import ANSWER, CHAT
 from tests.wire.test_websocket import HEADERS, realtime
 
-DRAIN = {"on_disconnect": "drain", "drain_timeout_s": 5.0}
+DRAIN = {"on_disconnect": "drain", "drain_timeout_s": PATIENCE_S}
 
 
 async def stop(proxy: Proxied) -> None:
@@ -81,7 +84,7 @@ async def test_a_drained_reply_that_breaks_is_abandoned_all_the_same(tmp_path: P
     left = asyncio.Event()
 
     async def script(request: Request, conn: Conn) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await left.wait()
         await conn.reset()
 
@@ -130,20 +133,21 @@ async def test_a_reply_that_comes_as_its_caller_leaves_is_let_go_of(tmp_path: Pa
     body = Body()
     spool = SpoolWriter(tmp_path / "spool", 0)
     app = build(Settings(server=Server(data_dir=str(tmp_path), **DRAIN)), spool, lambda wanted: None)  # type: ignore[arg-type]
+    asked = asyncio.Event()
     answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     exchange = app.server._exchange(make_mocked_request("POST", "/v1/chat/completions"))
 
     async def inner(exchange: Exchange) -> Reply:
+        asked.set()
         return await answered
 
     call = asyncio.ensure_future(app.record(exchange, inner))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await asked.wait()
     answered.set_result(Reply(200, [], body))
     asyncio.get_running_loop().call_soon(call.cancel)
     with pytest.raises(asyncio.CancelledError):
         await call
-    await app.record.drained(5)
+    await app.record.drained(PATIENCE_S)
     await app.aclose()
     assert body.closed
 
@@ -162,7 +166,7 @@ async def test_only_so_many_replies_are_drained(tmp_path: Path, monkeypatch: pyt
             caller.close()
             while proxy.app.server.open:
                 await asyncio.sleep(0.01)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not proxy.records():
                 await asyncio.sleep(0.01)
         assert upstream_connections(proxy) == 1
@@ -182,24 +186,49 @@ async def test_a_caller_that_takes_nothing_is_cut_off(tmp_path: Path) -> None:
     assert record.outcome == "abandoned"
 
 
-async def test_a_caller_that_takes_slowly_gets_it_all(tmp_path: Path) -> None:
-    body = b"x" * 6_000_000
+class Patience:
+    """In place of the loop that looks whether a caller took anything: it looks when it is told to."""
+
+    def __init__(self) -> None:
+        self.looks: dict[asyncio.Handle, int] = {}
+        """With what was left to be taken the last time."""
+
+    def call_later(self, _: float, look: Callable[[int], None], left: int) -> asyncio.Handle:
+        timer = asyncio.Handle(look, [left], asyncio.get_running_loop())
+        self.looks = {timer: left}
+        return timer
+
+    def is_over(self, left: int) -> bool:
+        """The time is over, but not before something was taken. False: nothing was, or there is nothing to wait for."""
+        for timer, before in self.looks.items():
+            if left < before and not timer.cancelled():
+                timer._run()
+                return True
+        return False
+
+
+async def test_a_caller_that_takes_slowly_gets_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body, patience = b"x" * 20_000_000, Patience()
+    monkeypatch.setattr(answer, "asyncio", SimpleNamespace(get_running_loop=lambda: patience))
     fields = [("Content-Length", str(len(body))), ("Content-Type", "text/plain")]
 
     async def script(request: Request, conn: Conn) -> None:
         await conn.send(head(200, fields) + body)
 
     async with ScriptedUpstream(script) as upstream, proxied(tmp_path, upstream.url) as proxy:
-        proxy.app.server.limits.stalled_s = 0.3
-        caller = await Caller.connect(proxy)
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port, limit=65536)
+        caller = Caller(reader, writer)
         await caller.send(post("/v1/chat/completions", CHAT))
         await caller.head()
-        got = 0
+        (connection,) = proxy.app.server.connections
+        got = looks = 0
         while got < len(body):
             got += len(await caller.reader.read(400_000))
-            await asyncio.sleep(0.05)
+            assert connection.transport is not None
+            looks += patience.is_over(connection.transport.get_write_buffer_size())
         caller.close()
     assert got == len(body)
+    assert looks > 3
 
 
 async def test_pipelined_calls_are_answered_in_turn(tmp_path: Path) -> None:

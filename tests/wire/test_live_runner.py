@@ -25,6 +25,7 @@ from proxy.batching.refusal import QueueUnavailable
 from proxy.batching.sealing import Sealer, credential_id, encode_credential
 from proxy.batching.tables import batches, items, outbox
 from proxy.settings import Batch, Price, Server, Settings, Upstream
+from tests.wire.proxied import PATIENCE_S
 from tests.wire.scripted import Conn, Request, Script, ScriptedUpstream, in_turn, json_reply
 from tests.wire.test_transparency import ANSWER
 
@@ -82,7 +83,7 @@ class Scene:
         return await self.runner.step(self.lease)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 await asyncio.sleep(min(await self.step(), 0.01))
 
@@ -273,7 +274,7 @@ async def test_a_new_lease_asks_again_what_was_being_asked_and_answers_it_once(t
         await there.until(lambda: held.open == 1)
         there.lease = await there.holder.acquire()
         await there.until(lambda: len(upstream.requests) == 2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await upstream.requests[0].closed.wait()
         held.go.set()
         await there.until_done(1)
@@ -286,7 +287,7 @@ async def test_a_database_that_fails_loses_no_answer(tmp_path: Path) -> None:
         await there.step()
         there.put(1, 2, 3)
         with _failing_commits(there.database, 2) as failed:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 while there.states() != ["done"] * 3:
                     try:
                         await there.step()

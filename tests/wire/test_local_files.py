@@ -18,7 +18,7 @@ from proxy.batching.tables import file_chunks, files
 from proxy.settings import Batch
 
 from .emulated import chat, emulated, said
-from .proxied import Caller, proxied
+from .proxied import PATIENCE_S, Caller, proxied
 
 
 async def test_a_file_comes_back_as_it_went(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ async def test_the_input_of_a_batch_that_runs_is_not_deleted(tmp_path: Path) -> 
         assert caught.value.code == "file_in_use"
         local.answer = said
         await local.over(batch.id)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while True:
                 with contextlib.suppress(openai.BadRequestError):
                     assert (await local.client.files.delete(batch.input_file_id)).deleted

@@ -15,7 +15,7 @@ from proxy.settings import Batch
 from tests.postgres import postgresql
 
 from .emulated import chat, emulated
-from .proxied import proxied
+from .proxied import PATIENCE_S, proxied
 
 
 async def test_files_and_batches_live_in_postgresql(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ async def test_files_and_batches_live_in_postgresql(tmp_path: Path) -> None:
                 await elsewhere.batches.retrieve("batch_%00")
 
             assert (await elsewhere.files.delete(kept.id)).deleted
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while local.rows(file_chunks.select().where(file_chunks.c.file_id == kept.id)):
                     local.part._swept_ns = 0
                     await asyncio.sleep(0.01)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.proxied import Caller, post, proxied
+from tests.wire.proxied import PATIENCE_S, Caller, post, proxied
 from tests.wire.scripted import Conn, Request, ScriptedUpstream, chunk, head, in_turn, json_reply, raw
 from tests.wire.test_streams import DELTAS, STREAM, USAGE, text
 from tests.wire.test_transparency import ANSWER, CHAT
@@ -62,7 +62,7 @@ async def test_a_fault_of_the_request_after_the_reply_began_breaks_the_reply(tmp
         assert (await caller.head())[0] == 200
         assert await caller.reader.readexactly(10) == b"x" * 10
         await caller.send(b"no chunk at all\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             rest = await caller.reader.read()
         caller.close()
         record = await proxy.record()
@@ -78,7 +78,7 @@ async def test_a_stream_is_known_however_its_type_is_written(tmp_path: Path, kin
     async def script(request: Request, conn: Conn) -> None:
         fields = [("Transfer-Encoding", "chunked"), *([("Content-Type", kind)] if kind else [])]
         await conn.send(head(200, fields) + chunk(text(*DELTAS)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await may_end.wait()
         await conn.send(chunk(text(USAGE, "[DONE]")) + chunk(b""))
 
@@ -100,7 +100,7 @@ async def test_a_stream_of_another_type_passes_piece_by_piece(tmp_path: Path) ->
     async def script(request: Request, conn: Conn) -> None:
         await conn.send(head(200, [("Content-Type", "application/x-ndjson"), ("Transfer-Encoding", "chunked")]))
         await conn.send(chunk(b'{"a":1}\n'))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await may_end.wait()
         await conn.send(chunk(b""))
 

@@ -17,6 +17,7 @@ from proxy.batching.tables import credentials
 from proxy.settings import Batch
 from tests.postgres import Postgres, postgresql
 from tests.wire.own_batches import KEY, Unfenced, asked, own_batches
+from tests.wire.proxied import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +119,11 @@ async def test_of_an_expired_batch_the_lines_that_ran_are_recorded(tmp_path: Pat
 
 async def test_a_cancelled_batch_keeps_what_it_did(tmp_path: Path) -> None:
     async with own_batches(tmp_path) as own:
-        own.provider.set(lines_per_s=20.0)
+        own.provider.set(lines_per_s=5.0)
         made = await own.make(asked(200))
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(PATIENCE_S):
+            while not own.provider.state()["asked"]:
+                await asyncio.sleep(0.01)
         await own.client.batches.cancel(made.id)
         await own.watch()
         ran = own.provider.state()["asked"]

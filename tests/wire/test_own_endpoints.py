@@ -13,14 +13,14 @@ import pytest
 from exporters.frames import Kind
 from exporters.record import decode_feedback
 from exporters.trace_context import new_request_id
-from tests.wire.proxied import Proxied, proxied
+from tests.wire.proxied import PATIENCE_S, Proxied, proxied
 from tests.wire.scripted import ScriptedUpstream, json_reply
 from tests.wire.test_refusals import DIGEST, KEY
 from tests.wire.test_transparency import ANSWER, CHAT
 
 
 async def ask(proxy: Proxied, method: str, path: str, **more: Any) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         return await client.request(method, f"http://127.0.0.1:{proxy.port}{path}", **more)
 
 
@@ -48,9 +48,12 @@ async def test_a_call_can_be_asked_for_as_soon_as_it_ended(tmp_path: Path) -> No
     assert proxy.lookups == ["0123"]
 
 
-async def test_a_call_that_is_on_its_way_to_the_store_is_waited_for(tmp_path: Path) -> None:
+async def test_a_call_that_is_on_its_way_to_the_store_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.endpoints._YOUNG_S", PATIENCE_S)
     young = new_request_id(time.time_ns())
-    old = new_request_id(time.time_ns() - 60_000_000_000)
+    old = new_request_id(time.time_ns() - 3_600_000_000_000)
     async with proxied(tmp_path, "http://127.0.0.1:9") as proxy:
         proxy.arrives_at_lookup = 3
         found = await ask(proxy, "GET", f"/penstock/requests/{young}")

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from proxy.settings import Upstream
-from tests.wire.proxied import Caller, Proxied, post, proxied
+from tests.ports import held_port
+from tests.wire.proxied import PATIENCE_S, Caller, Proxied, post, proxied
 from tests.wire.scripted import ScriptedUpstream, chunk, head, json_reply, raw, reply, stall_before_headers
 from tests.wire.test_transparency import ANSWER, CHAT
 
@@ -172,7 +173,7 @@ async def test_too_many_open_calls_are_refused_with_retry_after(tmp_path: Path) 
         held = [await Caller.connect(proxy) for _ in range(2)]
         for caller in held:
             await caller.send(post("/v1/chat/completions", CHAT))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while len(upstream.requests) < 2:
                 await asyncio.sleep(0.01)
         status, headers, answer = await ask(proxy, post("/v1/chat/completions", CHAT))
@@ -183,11 +184,10 @@ async def test_too_many_open_calls_are_refused_with_retry_after(tmp_path: Path) 
 
 
 async def test_an_unreachable_upstream_is_a_502(tmp_path: Path) -> None:
-    async with ScriptedUpstream(json_reply(ANSWER)) as upstream:
-        url = upstream.url
-    async with proxied(tmp_path, url) as proxy:
-        status, _, answer = await ask(proxy, post("/v1/chat/completions", CHAT))
-        record = await proxy.record()
+    with held_port() as port:
+        async with proxied(tmp_path, f"http://127.0.0.1:{port}") as proxy:
+            status, _, answer = await ask(proxy, post("/v1/chat/completions", CHAT))
+            record = await proxy.record()
     assert status == 502
     assert answer["error"]["type"] == "upstream_error"
     assert (record.outcome, record.error_type) == ("failed", answer["error"]["code"])
@@ -257,7 +257,7 @@ async def test_what_leaves_before_its_body_is_whole_is_recorded_as_abandoned(tmp
     async with ScriptedUpstream(json_reply(ANSWER)) as upstream, proxied(tmp_path, upstream.url) as proxy:
         caller = await Caller.connect(proxy)
         await caller.send(post("/v1/chat/completions", CHAT)[:-10])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not proxy.app.server.open:
                 await asyncio.sleep(0.01)
         caller.close()

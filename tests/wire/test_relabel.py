@@ -19,6 +19,7 @@ from exporters.datasets.changing.rewriting import read_back
 from exporters.datasets.describing import manifest as manifests
 from exporters.datasets.describing.contents import origins
 from exporters.datasets.errors import DatasetError
+from tests.ports import held_port
 from tests.unit.exporters.datasets.made import everything, made, options, row
 from tests.unit.exporters.test_jsonl import files_no_larger_than
 from tests.wire.relabel_process import ask, task
@@ -280,14 +281,12 @@ async def test_a_disk_that_is_full_ends_it_and_what_was_kept_is_kept(folder: Pat
 
 
 async def test_nobody_there(folder: Path) -> None:
-    async with ScriptedUpstream(Model()) as upstream:
-        url = upstream.url
     from exporters.datasets.changing import asking
 
     tries, asking._TRIES = asking._TRIES, 0  # type: ignore[misc]
     try:
-        with pytest.raises(DatasetError, match="cannot be reached"):
-            await asyncio.to_thread(ask, task(folder), f"{url}/v1")
+        with held_port() as port, pytest.raises(DatasetError, match="cannot be reached"):
+            await asyncio.to_thread(ask, task(folder), f"http://127.0.0.1:{port}/v1")
     finally:
         asking._TRIES = tries  # type: ignore[misc]
 

@@ -21,6 +21,7 @@ from .scripted import (
     sse,
     stall_before_headers,
 )
+from .upstream_caller import until
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
@@ -74,9 +75,10 @@ async def test_breaks_off_at_a_stage(stage: str) -> None:
 
 async def test_notices_that_the_peer_left() -> None:
     async with ScriptedUpstream(stall_before_headers) as upstream:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(call(upstream, GET), 0.05)
-        await asyncio.wait_for(upstream.requests[0].closed.wait(), 5)
+        leaving = asyncio.create_task(call(upstream, GET))
+        await until(lambda: len(upstream.requests) == 1)
+        leaving.cancel()
+        await until(upstream.requests[0].closed.is_set)
         assert upstream.open_connections == 0
 
 

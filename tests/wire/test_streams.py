@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.wire.proxied import Caller, post, proxied
+from tests.wire.proxied import PATIENCE_S, Caller, post, proxied
 from tests.wire.scripted import (
     SSE_HEAD,
     STAGES,
@@ -46,7 +46,7 @@ async def test_each_event_passes_before_the_next_is_sent(tmp_path: Path) -> None
         await conn.send(SSE_HEAD)
         for delta in DELTAS:
             await conn.send(chunk(event(delta)))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await may_go_on.wait()
             may_go_on.clear()
         await conn.send(chunk(event("[DONE]")) + chunk(b""))
@@ -206,7 +206,7 @@ async def test_a_caller_that_leaves_ends_the_upstream_call(tmp_path: Path) -> No
         await caller.head()
         await caller.chunk()
         caller.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await upstream.requests[0].closed.wait()
         record = await proxy.record()
     assert (record.outcome, record.error_type) == ("abandoned", "client_disconnected")
@@ -220,11 +220,11 @@ async def test_a_caller_that_leaves_before_the_head_ends_the_upstream_call(tmp_p
     async with ScriptedUpstream(script) as upstream, proxied(tmp_path, upstream.url) as proxy:
         caller = await Caller.connect(proxy)
         await caller.send(post("/v1/chat/completions", STREAM))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while not upstream.requests:
                 await asyncio.sleep(0.01)
         caller.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await upstream.requests[0].closed.wait()
         record = await proxy.record()
     assert (record.outcome, record.status) == ("abandoned", 0)
@@ -237,7 +237,7 @@ async def test_an_abandoned_reply_is_drained_for_its_usage_when_configured(tmp_p
     async def script(request: Request, conn: Conn) -> None:
         if after_head:
             await conn.send(SSE_HEAD + chunk(event(DELTAS[0])))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await left.wait()
         if not after_head:
             await conn.send(SSE_HEAD + chunk(event(DELTAS[0])))
@@ -254,11 +254,11 @@ async def test_an_abandoned_reply_is_drained_for_its_usage_when_configured(tmp_p
         if after_head:
             await caller.head()
         else:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 while not upstream.requests:
                     await asyncio.sleep(0.01)
         caller.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             while proxy.app.server.open:
                 await asyncio.sleep(0.01)
         left.set()
@@ -276,7 +276,7 @@ async def test_draining_is_bounded(tmp_path: Path) -> None:
         await caller.head()
         await caller.chunk()
         caller.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await upstream.requests[0].closed.wait()
         record = await proxy.record()
     assert (record.outcome, record.usage_source) == ("abandoned", "")
@@ -287,7 +287,7 @@ async def test_hundreds_of_idle_streams_stay_open_together(tmp_path: Path) -> No
 
     async def script(request: Request, conn: Conn) -> None:
         await conn.send(SSE_HEAD + chunk(event(DELTAS[1])))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await go_on.wait()
         await conn.send(chunk(event("[DONE]")) + chunk(b""))
 

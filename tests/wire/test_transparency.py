@@ -12,7 +12,7 @@ import brotli
 import pytest
 import zstandard
 
-from tests.wire.proxied import Caller, post, proxied
+from tests.wire.proxied import PATIENCE_S, Caller, post, proxied
 from tests.wire.scripted import Conn, Request, ScriptedUpstream, chunked, head, json_reply, raw, reply
 
 CHAT = b'{ "model":"gpt-5", "messages" : [{"role":"user","content":"caf\\u00e9 \xc3\xa9"}],"temperature":1.0e0 }'
@@ -182,7 +182,7 @@ async def test_a_multipart_upload_streams_through(tmp_path: Path) -> None:
             b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n6\r\n--b\r\nA\r\n"
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await seen.wait()
         await caller.send(b"3\r\nend\r\n0\r\n\r\n")
         status, _, body = await caller.reply()
@@ -199,7 +199,7 @@ async def test_expect_100_continue_is_answered_when_the_body_is_wanted(tmp_path:
         caller = await Caller.connect(proxy)
         request = post("/v1/chat/completions", CHAT, ("Expect", "100-continue"))
         await caller.send(request[: -len(CHAT)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await caller.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         await caller.send(CHAT)
         status, _, _ = await caller.reply()
@@ -303,7 +303,7 @@ async def test_smuggling_shapes_are_refused(tmp_path: Path, shape: str) -> None:
         caller = await Caller.connect(proxy)
         await caller.send(b"POST /v1/files HTTP/1.1\r\nHost: x\r\n" + SMUGGLING[shape])
         status, _, body = await caller.reply()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             assert await caller.reader.read() == b"", "the connection is closed"
         caller.close()
     assert status == 400

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from proxy.http.message import Origin
 from proxy.http.websocket import Tunneler
-from tests.wire.proxied import proxied
+from tests.wire.proxied import PATIENCE_S, proxied
 
 DONE = {"type": "response.done", "response": {"id": "resp_1", "usage": {"input_tokens": 7, "output_tokens": 3}}}
 
@@ -72,12 +72,12 @@ async def test_messages_pass_both_ways_and_usage_is_added_up(tmp_path: Path) -> 
         ) as socket:
             assert socket.protocol == "realtime"
             await socket.send_str("héllo")
-            assert await socket.receive_str(timeout=5) == "héllo"
+            assert await socket.receive_str(timeout=PATIENCE_S) == "héllo"
             await socket.send_bytes(b"\x00\x01\x02")
-            assert await socket.receive_bytes(timeout=5) == b"\x02\x01\x00"
+            assert await socket.receive_bytes(timeout=PATIENCE_S) == b"\x02\x01\x00"
             for _ in range(2):
                 await socket.send_str(json.dumps(DONE))
-                await socket.receive_str(timeout=5)
+                await socket.receive_str(timeout=PATIENCE_S)
         record = await proxy.record()
     assert seen[0].query_string == "model=gpt-realtime"
     assert "x-penstock-user" not in seen[0].headers
@@ -93,7 +93,7 @@ async def test_the_upstream_s_close_code_reaches_the_caller(tmp_path: Path) -> N
     async with realtime(echo) as (url, _), proxied(tmp_path, url) as proxy, aiohttp.ClientSession() as session:
         async with session.ws_connect(f"{proxy.url}/realtime", headers=HEADERS) as socket:
             await socket.send_str("bye")
-            message = await socket.receive(timeout=5)
+            message = await socket.receive(timeout=PATIENCE_S)
             assert message.type == aiohttp.WSMsgType.CLOSE
             assert socket.close_code == 4001
         record = await proxy.record()
@@ -115,7 +115,7 @@ async def test_a_caller_that_vanishes_ends_the_upstream_s_side(tmp_path: Path) -
         assert connection is not None
         assert connection.transport is not None
         connection.transport.abort()  # type: ignore[attr-defined]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await ended.wait()
         record = await proxy.record()
     assert record.outcome == "abandoned"
@@ -138,7 +138,7 @@ async def test_credentials_in_a_netrc_file_are_nobody_s(tmp_path: Path, monkeypa
     async with realtime(echo) as (url, seen), proxied(tmp_path, url) as proxy, aiohttp.ClientSession() as session:
         async with session.ws_connect(f"{proxy.url}/realtime", headers=HEADERS) as socket:
             await socket.send_str("x")
-            assert await socket.receive_str(timeout=5) == "x"
+            assert await socket.receive_str(timeout=PATIENCE_S) == "x"
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await session.ws_connect(f"{proxy.url}/realtime")
     assert [request.headers.get("Authorization") for request in seen] == ["Bearer sk-caller", None]
@@ -152,7 +152,7 @@ async def test_a_forward_proxy_of_the_environment_is_used() -> None:
             b"/v1/realtime",
             [(b"Authorization", b"Bearer sk-caller")],
             (),
-            connect_s=5.0,
+            connect_s=PATIENCE_S,
             tls=None,
         )
         await tunnel.send("x")
