@@ -134,7 +134,7 @@ def advise(options: AdviseOptions, means: Means) -> Advice:
         few_shot=chosen,
         few_shot_file=file,
         # A prompt that cannot be made is not asked for again.
-        next=[facts.evaluate]
+        next=[facts.evaluate(file)]
         if advised and (file or chosen is None)
         else list(dict.fromkeys([way.command for way in found if way.verdict in ("do", "then")])),
     )

@@ -59,12 +59,12 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     def named(self) -> str:
         return shlex.quote(self.dataset)
 
-    @property
-    def evaluate(self) -> str:
-        """On the best split to do so that there is."""
-        model = shlex.quote(self.model) if self.model else "MODEL"
+    def evaluate(self, prompt: str) -> str:
+        """On the best split to do so that there is; behind the prompt of that file too, where there is one."""
+        model = self.model or "MODEL"
         split = next((split for split in ("test", "validation") if self.measures.examples[split]), "train")
-        return f"penstock evaluate {self.named} --split {split} --models {model}"
+        shown = f" --few-shot {shlex.quote(f'{model}={prompt}')}" if prompt else ""
+        return f"penstock evaluate {self.named} --split {split} --models {shlex.quote(model)}{shown}"
 
 
 def ways(facts: Facts) -> list[Way]:
@@ -203,7 +203,7 @@ def _retrieval(facts: Facts) -> Way:
         usd=None,
         price="an index, and longer prompts",
         time="-",
-        command=facts.evaluate,
+        command=facts.evaluate(""),
     )
 
 

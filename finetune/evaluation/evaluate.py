@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -26,6 +26,7 @@ from .examples import Example, read
 from .journal import Journal, key_of
 from .patterns import PREFIX
 from .perplexity import Loss
+from .prompting import Contestant, contestants
 from .result import Evaluation, Measured, Places
 from .scoring import METRICS, Scorer, higher_is_better
 from .statistics import EXAMPLES_MIN
@@ -47,6 +48,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     """With `/v1`."""
     split: Split = "test"
+    few_shot: tuple[str, ...] = ()
+    """`MODEL=FILE`: the model is asked behind the prompt of the file too, and is then `MODEL+few-shot`."""
     tuned: str = ""
     """The one of `models` that is the run's."""
     metrics: tuple[str, ...] = ()
@@ -86,13 +89,14 @@ def evaluate(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Evaluation:
     """Ask, score, compare, write, record. Raises `FinetuneError`; what was answered until then is kept."""
+    asked_of = contestants(options.models, options.few_shot)
     examples = read(dataset, options.split, limit=options.limit, seed=options.seed)
     if len(examples) < EXAMPLES_MIN:
         raise FinetuneError(f"{options.split} has one example, which proves nothing: take another --split.")
     scorer = _scorer(examples, options)
     notes = [*_of_another(dataset, run), *scorer.notes]
     with Journal(places.answers, now=now) as journal:
-        asked = asyncio.run(_ask_all(examples, options, api_key, journal, scorer, run, notes, progress))
+        asked = asyncio.run(_ask_all(asked_of, examples, options, api_key, journal, scorer, run, notes, progress))
         made = _evaluation(dataset, options, examples, asked, scorer, journal, notes)
         metric = made.primary
         result.save_details(summary.details(examples, asked, made.baseline, metric), places.details)
@@ -132,6 +136,7 @@ def _scorer(examples: Sequence[Example], options: Options) -> Scorer:
 
 
 async def _ask_all(
+    asked_of: Mapping[str, Contestant],
     examples: Sequence[Example],
     options: Options,
     api_key: str,
@@ -141,13 +146,17 @@ async def _ask_all(
     notes: list[str],
     progress: Progress,
 ) -> dict[str, Asked]:
-    """Every model's answers, scored. Models take turns, so that a slow hour is slow for all of them."""
+    """Every contestant's answers, scored. They take turns, so that a slow hour is slow for all of them."""
     answers: dict[tuple[str, str], Answer] = {}
     asker = Asker(options.url, api_key, tags={"evaluation": journal.id, "split": options.split})
     gate = asyncio.Semaphore(options.concurrency)
 
-    async def one(model: str, example: Example) -> None:
-        body = question(model, example, options.sampling)
+    def body_of(name: str, example: Example) -> dict[str, Any]:
+        who = asked_of[name]
+        return question(who.model, who.asked(example), options.sampling)
+
+    async def one(name: str, example: Example) -> None:
+        body = body_of(name, example)
         key = key_of(body)
         kept = journal.get(key)
         if kept is None:
@@ -156,26 +165,27 @@ async def _ask_all(
             journal.keep(key, answer)
         else:
             answer = msgspec.json.decode(kept, type=Answer)
-        answers[model, example.id] = answer
-        progress(len(answers), len(examples) * len(options.models))
+        answers[name, example.id] = answer
+        progress(len(answers), len(examples) * len(asked_of))
 
     async with asker:
-        await together([one(model, example) for example in examples for model in options.models])
+        await together([one(name, example) for example in examples for name in asked_of])
         found = {}
-        for model in options.models:
-            said = [answers[model, example.id] for example in examples]
+        for name in asked_of:
+            said = [answers[name, example.id] for example in examples]
             if all(one.failure for one in said):
                 for example in examples:
-                    journal.keep(key_of(question(model, example, options.sampling)), None)
-                raise FinetuneError(_none_answered(model, said))
+                    journal.keep(key_of(body_of(name, example)), None)
+                raise FinetuneError(_none_answered(name, said))
             scores = [scorer.score(example, answer) for example, answer in zip(examples, said, strict=True)]
-            found[model] = Asked(answers=said, scores=scores)
-        await _add_losses(found, examples, asker, options, journal, run, notes)
+            found[name] = Asked(answers=said, scores=scores)
+        await _add_losses(found, asked_of, examples, asker, options, journal, run, notes)
     return found
 
 
 async def _add_losses(
     found: Mapping[str, Asked],
+    asked_of: Mapping[str, Contestant],
     examples: Sequence[Example],
     asker: Asker,
     options: Options,
@@ -188,9 +198,9 @@ async def _add_losses(
     local = run is not None and run.file.method != "hosted"
     if (options.metrics and not wanted) or not (wanted or options.tokenizer or local):
         return
-    reasons = {model: await perplexity.unfit(asker, model) for model in found}
-    notes += [f"Perplexity of {model}: not available, {why}." for model, why in reasons.items() if why]
-    fit = [model for model, why in reasons.items() if not why]
+    reasons = {name: await perplexity.unfit(asker, asked_of[name].model) for name in found}
+    notes += [f"Perplexity of {name}: not available, {why}." for name, why in reasons.items() if why]
+    fit = [name for name, why in reasons.items() if not why]
     if not fit:
         return
     if not options.tokenizer and not local:
@@ -198,12 +208,13 @@ async def _add_losses(
         return
     spoken = [one for one in examples if one.text and not structured.calls_of(one.reference)]
     try:
-        prompts = perplexity.prompts_of(perplexity.template_of(options.tokenizer, run), spoken)
+        template = perplexity.template_of(options.tokenizer, run)
+        prompts = {name: perplexity.prompts_of(template, [*map(asked_of[name].asked, spoken)]) for name in fit}
     except FinetuneError as error:
         notes.append(f"Perplexity: not available: {error}")
         return
-    for model in fit:
-        found[model].losses = await _losses(asker, model, prompts, journal)
+    for name in fit:
+        found[name].losses = await _losses(asker, asked_of[name].model, prompts[name], journal)
 
 
 async def _losses(asker: Asker, model: str, prompts: Sequence[tuple[str, str]], journal: Journal) -> list[Loss]:

@@ -60,15 +60,17 @@ def once(
 
 
 def _looked_for(thing: Asked, provider: Provider, find: Callable[[], str | None]) -> str | None:
-    """Until it is there, or surely is not: a request may still be at work, and lists may lag behind."""
+    """Until it is there, or surely is not: a request may still be at work, and lists may lag behind.
+
+    What decides is a look that began when all was settled, however long one before it took or this process stood still.
+    """
     # Of a clock that was set back the time of asking lies ahead.
     until = min(thing.asked, provider.clock()) + provider.pace.settle_s
-    while (found := find()) is None:
+    while True:
         left_s = until - provider.clock()
-        if left_s <= 0:
-            return None
+        if (found := find()) is not None or left_s <= 0:
+            return found
         provider.sleep(min(provider.pace.poll_s, left_s))
-    return found
 
 
 def _noted(thing: Asked, found: str, save: Callable[[], None]) -> None:

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -33,6 +33,10 @@ _BYTES_A_TOKEN: Final = 4
 Given = Annotated[str, typer.Argument(metavar="[DATASET]", help="By its name or its folder; by default the run's.")]
 NameOption = Annotated[str, typer.Option("--dataset", help="The same, as an option.")]
 ModelsOption = Annotated[str, typer.Option("--models", help="What to ask for, with commas; the first is the baseline.")]
+FewShotOption = Annotated[
+    list[str] | None,
+    typer.Option("--few-shot", help="MODEL=FILE: ask it behind a prompt of `finetune advise --few-shot` too; several."),
+]
 SplitOption = Annotated[str, typer.Option("--split", help="train, validation or test.")]
 UrlOption = Annotated[
     str, typer.Option("--url", help="Where Penstock is.", show_default="http://127.0.0.1:4100/v1, with the port served")
@@ -74,6 +78,7 @@ def evaluate(
     given: Given = "",
     models: ModelsOption = "",
     dataset: NameOption = "",
+    few_shot: FewShotOption = None,
     split: SplitOption = "test",
     url: UrlOption = "",
     api_key: KeyOption = "",
@@ -119,6 +124,7 @@ def evaluate(
             models=asked,
             url=url or f"http://127.0.0.1:{settings.server.port}/v1",
             split=split,
+            few_shot=tuple(few_shot or ()),
             tuned=_tuned(tuned, asked, of_run),
             metrics=_listed(metrics),
             primary=primary,
@@ -191,27 +197,25 @@ def _places(out: Path | None, plot: Path | None, dataset: Dataset, split: str, r
 def _agree(dataset: Dataset, options: Options, settings: Settings, *, yes: bool) -> None:
     """Ask before it costs more than a little, as far as prices are known. Raises `typer.Abort`."""
     from finetune.evaluation.examples import read
+    from finetune.evaluation.prompting import contestants
 
     from .dataset_prices import price_of
 
     examples = read(dataset, options.split, limit=options.limit, seed=options.seed)
-    asked, said = (sum(len(json.dumps(part(one))) for one in examples) for part in (_asked, lambda one: one.reference))
-    costs = [
-        price_of(settings, model, waits=False)(asked // _BYTES_A_TOKEN, said // _BYTES_A_TOKEN)
-        for model in options.models
-    ]
-    unknown = [model for model, cost in zip(options.models, costs, strict=True) if cost is None]
-    total = sum(cost for cost in costs if cost is not None)
-    about = f"{len(examples):,} examples, {len(options.models)} models: about ${total:.2f}"
+    said = sum(len(json.dumps(one.reference)) for one in examples)
+    asked_of = contestants(options.models, options.few_shot)
+    costs = {}
+    for name, who in asked_of.items():
+        asked = sum(len(json.dumps([one.messages, one.tools])) for one in map(who.asked, examples))
+        costs[name] = price_of(settings, who.model, waits=False)(asked // _BYTES_A_TOKEN, said // _BYTES_A_TOKEN)
+    unknown = [name for name, cost in costs.items() if cost is None]
+    total = sum(cost for cost in costs.values() if cost is not None)
+    about = f"{len(examples):,} examples, {len(asked_of)} models: about ${total:.2f}"
     more = f", and what {', '.join(unknown)} costs is not known" if unknown else ""
     if sys.stderr.isatty() or total > USD_ASKED_ABOUT:
         typer.echo(f"{about}{more}.", err=True)
     if total > USD_ASKED_ABOUT and not yes:
         typer.confirm("Ask them?", abort=True, err=True)
-
-
-def _asked(example: Any) -> Any:
-    return [example.messages, example.tools]
 
 
 @contextlib.contextmanager

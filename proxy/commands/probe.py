@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,9 @@ def probe_all(settings: Settings, environ: Mapping[str, str], *, within_s: float
     return answers([*questions(settings, environ)], within_s=within_s)
 
 
-def answers(asked: Sequence[Question], *, within_s: float) -> list[Probe]:
+def answers(
+    asked: Sequence[Question], *, within_s: float, monotonic: Callable[[], float] = time.monotonic
+) -> list[Probe]:
     """In the order of the questions. Who is silent is left behind, in a thread that does not keep the process alive."""
     found: dict[int, Said] = {}
 
@@ -88,9 +90,9 @@ def answers(asked: Sequence[Question], *, within_s: float) -> list[Probe]:
     threads = [Thread(target=ask, args=(number,), daemon=True) for number in range(len(asked))]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + within_s
+    deadline = monotonic() + within_s
     for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+        thread.join(max(0.0, deadline - monotonic()))
     silent = Said(False, f"does not answer within {within_s:g} s")
     return [Probe(one.kind, one.name, *found.get(number, silent)) for number, one in enumerate(asked)]
 

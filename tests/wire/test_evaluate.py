@@ -160,6 +160,28 @@ async def test_what_is_asked_is_the_example_alike_for_all_and_never_out_of_a_cac
     assert headers.header("authorization") == "Bearer sk-key"
 
 
+async def test_a_model_is_also_asked_behind_a_prompt_with_examples(data: Dataset, tmp_path: Path) -> None:
+    """Which the base then knows: what is shown decides."""
+    shown = [{"role": "user", "content": "Question 99?"}, {"role": "assistant", "content": ANSWERS[0]}]
+    prompt = tmp_path / "p.json"
+    prompt.write_text(json.dumps({"messages": [{"role": "system", "content": "unused"}, *shown]}))
+
+    class Shown(House):
+        def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
+            return super()._completion(body | {"model": "tuned"} if len(body["messages"]) == 4 else body)
+
+    house = Shown()
+    made = await evaluated(data, house, few_shot=(f"base={prompt}",))
+    assert [*made.models] == ["base", "tuned", "base+few-shot"]
+    assert [made.models[name]["exact_match"]["mean"] for name in made.models] == pytest.approx([1 / 3, 1, 1])
+    assert made.verdict("base+few-shot", "label_accuracy") == "better"
+    bodies = [body for body, _ in house.asked if len(body["messages"]) == 4]
+    assert {body["model"] for body in bodies} == {"base"}
+    assert all(body["messages"][1:3] == shown for body in bodies)
+    assert {body["messages"][0]["content"] for body in bodies} != {"unused"}, "their own instructions"
+    assert house.answered == {("base", n): 2 for n in range(N)} | {("tuned", n): 1 for n in range(N)}
+
+
 async def test_models_that_answer_alike_do_not_differ(data: Dataset) -> None:
     made = await evaluated(data, House(), models=("one", "two"))
     assert {found.p for found in made.compared["two"].values()} == {1.0}

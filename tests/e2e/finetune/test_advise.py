@@ -137,7 +137,8 @@ def test_when_it_is_the_advice_a_prompt_is_written_but_never_over_another_file()
     messages = json.loads(file.read_text())["messages"]
     assert messages == found["few_shot"]["messages"]
     assert (messages[0]["content"], len(messages)) == (RULES, 1 + 2 * 8)
-    assert found["next"] == ["penstock evaluate support-v1 --split test --models gpt-5"]
+    (command,) = found["next"]
+    assert command == f"penstock evaluate support-v1 --split test --models gpt-5 --few-shot gpt-5={file}"
     file.write_text("mine")
     again = advised("support-v1")
     assert (file.read_text(), again["few_shot_file"]) == ("mine", "")

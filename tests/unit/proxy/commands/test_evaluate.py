@@ -47,6 +47,7 @@ def refused(*arguments: str) -> str:
         (["gates", "--models", "a,a"], "Name one model or more"),
         (["--models", "a"], "Name a dataset: penstock evaluate DATASET"),
         (["fences", "--models", "a"], "fences is no dataset"),
+        (["gates", "--models", "a", "--few-shot", "a"], "--few-shot a: say which model is shown which prompt"),
         (["gates", "--models", "a,b", "--tuned", "c"], "--tuned c is none of the models: a, b."),
         (["gates", "--models", "a", "--metrics", "bleu"], "There is no metric bleu. There are label_accuracy"),
         (["gates", "--models", "a", "--primary", "bleu"], "There is no metric bleu."),
