@@ -121,8 +121,9 @@ class FinetuneProvider:
             await self._maybe_hold(number, "before")
             if fault == "cut before":
                 return _cut(request)
-            if fault == "slow":
-                await asyncio.sleep(self.knobs.late_s)
+            if fault == "given up":
+                _cut(request)
+                await self._held_back()
             if fault.isdigit():
                 return web.json_response(error("The test wants this.", code="wanted"), status=int(fault))
             if not self._knows(request):
@@ -151,9 +152,12 @@ class FinetuneProvider:
 
     async def _maybe_hold(self, number: int, when: When) -> None:
         if self._hold == (number, when):
-            self._released.clear()
-            self.held.set()
-            await self._released.wait()
+            await self._held_back()
+
+    async def _held_back(self) -> None:
+        self._released.clear()
+        self.held.set()
+        await self._released.wait()
 
     # Models and files.
 

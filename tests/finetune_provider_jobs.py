@@ -41,7 +41,8 @@ class Knobs:
     """Accepted API keys; none: all are."""
     faults: dict[str, list[str]] = field(default_factory=dict)
     """By request, what happens to the next ones: `cut before` and `cut after` it was done, a status before it is, `500
-    after`, `slow` and `late` for a wait before and after it, `page` (one of HTML), or "" for none."""
+    after`, `late` for a wait after it, `given up` where it is cut and done when `release` is called, `page` (one of
+    HTML), or "" for none."""
     late_s: float = 1.0
     list_lag_s: float = 0.0
     """How long a new file is missing from the list."""

@@ -35,7 +35,7 @@ IMPORTED = (openai.resources.files, openai.resources.fine_tuning.jobs, openai.re
 """What is otherwise imported when it is first needed, by each process anew."""
 TODAY = date(2026, 11, 23)
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-PACE = Pace(poll_s=0.005, poll_max_s=0.02, timeout_s=5.0, start_patience_s=1.0, patience_s=5.0, settle_s=0.1)
+PACE = Pace(poll_s=0.005, poll_max_s=0.02, timeout_s=60.0, start_patience_s=60.0, patience_s=60.0, settle_s=0.1)
 RUN = "support"
 JOBS = "POST /v1/fine_tuning/jobs"
 FILES = "POST /v1/files"

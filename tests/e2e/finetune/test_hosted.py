@@ -129,7 +129,8 @@ def test_no_fault_makes_anything_twice(
 ) -> None:
     provider.knobs.faults = {request_name: [fault]}
     provider.knobs.late_s, provider.knobs.steps = 0.6, 2
-    pace = msgspec.structs.replace(PACE, timeout_s=0.3)
+    # Whoever does not wait long for an answer looks for what it asked for until it is there.
+    pace = msgspec.structs.replace(PACE, timeout_s=0.3, settle_s=60.0) if fault == "late" else PACE
     assert train(tmp_path, provider.base_url, pace).file.state == "finished"
     assert (len(provider.made()), len(provider.jobs)) == (2, 1)
     assert not provider.knobs.faults[request_name]
@@ -141,19 +142,32 @@ def test_what_is_done_after_the_answer_was_given_up_is_waited_for(
     provider: FinetuneProvider, tmp_path: Path, request_name: str, back_s: float
 ) -> None:
     """Also when the wait for the answer was longer than lists take, and the clock is set back meanwhile."""
-    provider.knobs.faults = {request_name: ["slow"]}
-    provider.knobs.late_s, provider.knobs.steps = 0.9, 2
-    pace = msgspec.structs.replace(PACE, timeout_s=0.6, settle_s=0.55)
+    provider.knobs.faults = {request_name: ["given up"]}
+    provider.knobs.steps = 2
     given_up: list[str] = []
-    there = Provider(
-        provider.base_url, "sk-a", pace, note=given_up.append, clock=lambda: time.time() - (back_s if given_up else 0.0)
-    )
+    looks = 0
+
+    def clock() -> float:
+        """Nobody answered for ten minutes."""
+        waited_s = 600.0 if provider.held.is_set() else 0.0
+        return time.time() + waited_s - (back_s if given_up else 0.0)
+
+    def sleep(seconds: float) -> None:
+        nonlocal looks
+        looks += bool(given_up)
+        if looks == 3:
+            provider.release()
+        time.sleep(seconds)
+
+    pace = msgspec.structs.replace(PACE, settle_s=60.0)
+    there = Provider(provider.base_url, "sk-a", pace, note=given_up.append, clock=clock, sleep=sleep)
     plan = hosted.plan(options(tmp_path), there, Silent(), count=len, rate=None, today=TODAY)
     run = hosted.begin(plan, tmp_path / "runs", there, api_key="", at=NOW)
     assert hosted.go_on(run, there, Silent()).file.state == "finished"
     there.close()
     assert len(given_up) == 1
-    deadline = time.monotonic() + 30
+    assert looks >= 3
+    deadline = time.monotonic() + 60
     while provider.at_work and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (len(provider.made()), len(provider.jobs)) == (2, 1)

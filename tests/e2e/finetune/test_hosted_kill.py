@@ -21,7 +21,7 @@ from tests.finetune_provider import FinetuneProvider, When
 STEPS = 2
 REQUESTS = 14
 """Of a training that nothing happens to: models, two files, a job, four looks at it of two each, its results of two."""
-ENDS_WITHIN_S = 30.0
+ENDS_WITHIN_S = 60.0
 PATIENT = msgspec.structs.replace(PACE, settle_s=ENDS_WITHIN_S)
 """Where what was asked for is surely done in the end, nobody waits so long."""
 
