@@ -28,7 +28,7 @@ def make_recorder(root: Path) -> Recorder:
         lambda record: record,
         limits=Limits(batch_records_max=20, batch_age_max_s=0.005, poll_s=0.002),
         sweep_s=0.01,
-        drain_timeout_s=60.0,
+        drain_timeout_s=100.0,
     )
 
 

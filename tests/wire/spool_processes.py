@@ -19,6 +19,8 @@ from exporters.recorder import Recorder
 from exporters.sink import Batch
 from exporters.spool import SpoolWriter
 
+WRITTEN_MAX = 3000
+
 
 class FileSink:
     """One file for each token, put in place in one step."""
@@ -53,6 +55,7 @@ def make_recorder(root: Path, out: Path | None = None) -> Recorder:
         lambda record: record,
         limits=Limits(batch_records_max=200, batch_age_max_s=0.005, poll_s=0.002),
         sweep_s=0.01,
+        drain_timeout_s=100.0,
     )
 
 
@@ -75,13 +78,14 @@ def record(request_id: str, size: int) -> CallRecord:
 
 
 def write(root: Path, slot: int) -> None:
-    """Exchanges as fast as they go, five open at a time, each step told in a file once it has returned."""
+    """Exchanges as fast as they go, five open at a time, each step told in a file once it has returned.
+
+    No more than a recorder gets through even if whoever is to kill this stands still.
+    """
     writer = SpoolWriter(root / "spool", slot, segment_bytes_max=20_000)
     told = os.open(root / f"told-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     still_open: deque[str] = deque()
-    number = 0
-    while True:
-        number += 1
+    for number in range(1, WRITTEN_MAX + 1):
         request_id = f"{os.getpid()}-{number}"
         assert writer.begin(mark(request_id))
         os.write(told, f"begun {request_id}\n".encode())
@@ -90,6 +94,7 @@ def write(root: Path, slot: int) -> None:
             request_id = still_open.popleft()
             assert writer.append(record(request_id, number % 3000))
             os.write(told, f"ended {request_id}\n".encode())
+    signal.pause()
 
 
 def fill(root: Path, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from threading import Event
 
 import pytest
 
+from exporters.recorder import STATUS_FILE
 from tests.wire.export_process import make_recorder, read_lines, spool
 from tests.wire.test_spool_full_disk import IN_ITS_OWN_MOUNTS, may_mount
 
@@ -29,7 +31,7 @@ def test_every_generation_has_one_line_whenever_its_recorder_was_killed(tmp_path
         command = [sys.executable, "-m", "tests.wire.export_process", "record", str(tmp_path)]
         with subprocess.Popen(command, cwd=ROOT) as child:
             try:
-                wait_until_it_writes(tmp_path / "out")
+                wait_until_it_writes(tmp_path)
                 time.sleep(chance.uniform(0.0, 0.05))
             finally:
                 child.kill()
@@ -43,13 +45,19 @@ def test_every_generation_has_one_line_whenever_its_recorder_was_killed(tmp_path
     assert last.status().sinks[0].exported == RECORDS
 
 
-def wait_until_it_writes(folder: Path) -> None:
-    """Ten batches, so that a file is full now and then."""
-    deadline = time.monotonic() + 20
+def wait_until_it_writes(root: Path) -> None:
+    """Ten batches, so that a file is full now and then, or all that there are."""
+    deadline = time.monotonic() + 60
     for _ in range(10):
-        before = state_of(folder)
-        while state_of(folder) == before and time.monotonic() < deadline:
+        before = state_of(root / "out")
+        while state_of(root / "out") == before and not is_through(root):
+            assert time.monotonic() < deadline
             time.sleep(0.001)
+
+
+def is_through(root: Path) -> bool:
+    path = root / "spool" / STATUS_FILE
+    return path.exists() and json.loads(path.read_bytes())["sinks"][0]["exported"] == RECORDS
 
 
 def state_of(folder: Path) -> bytes:

@@ -7,22 +7,23 @@ folder of temporary files. Elsewhere the same runs without that wall.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
 from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.ports import held_port
 from tests.unit.deploy.configured import documented_secrets
 from tests.unit.deploy.rendered import INSTALLABLE, configuration, container, pod
 
@@ -39,12 +40,6 @@ COMPLETION = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 def walled(command: list[str], writable: list[Path]) -> list[str]:
     """`command` where it can write nothing but `writable` and has no capability; as it is where that cannot be."""
     open_again = "mount --bind {0} {0} && mount -o remount,bind,rw {0}"
@@ -53,7 +48,9 @@ def walled(command: list[str], writable: list[Path]) -> list[str]:
     script = " && ".join([*steps, "exec setpriv --no-new-privs --bounding-set -all --inh-caps -all "])
     wrapped = ["unshare", "--mount", "--propagation", "private", "sh", "-c"]
     try:
-        trial = subprocess.run([*wrapped, f"{script} true"], capture_output=True, timeout=20, check=False).returncode
+        trial = subprocess.run(
+            [*wrapped, f"{script} true"], capture_output=True, timeout=PATIENCE_S, check=False
+        ).returncode
     except FileNotFoundError:
         return command
     return command if trial else [*wrapped, script + shlex.join(command)]
@@ -104,9 +101,10 @@ async def started(folder: Path, here: Path, process: Process) -> str:
     deadline = time.monotonic() + PATIENCE_S
     async with httpx.AsyncClient(timeout=5) as client:
         while time.monotonic() < deadline and process.returncode is None:
-            found = re.search(r"listens on (http://\S+)", (here / "log").read_text())
-            if found and (await client.get(found[1] + probe)).status_code == 200:
-                return found[1]
+            found = re.search(r"listens on (http://\S+)\s", (here / "log").read_text())
+            with contextlib.suppress(httpx.TransportError):
+                if found and (await client.get(found[1] + probe)).status_code == 200:
+                    return found[1]
             await asyncio.sleep(0.1)
     raise AssertionError((here / "log").read_text())
 
@@ -117,7 +115,7 @@ async def metric(client: httpx.AsyncClient, url: str, series: str, wanted: float
     while time.monotonic() < deadline:
         try:
             text = (await client.get(f"{url}/metrics")).text
-        except httpx.ConnectError:  # the recorder comes after the workers
+        except httpx.TransportError:  # the recorder comes after the workers
             text = ""
         found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
         if found and float(found[1]) == wanted:
@@ -126,10 +124,19 @@ async def metric(client: httpx.AsyncClient, url: str, series: str, wanted: float
     raise AssertionError(f"{series} is not {wanted} in:\n{text}")
 
 
+@pytest.fixture
+def metrics_port() -> Iterator[int]:
+    with held_port() as port:
+        yield port
+
+
 @pytest.mark.parametrize("name", ["base", "embedded"])
-async def test_a_pod_serves_records_and_ends(name: str, tmp_path: Path) -> None:
-    folder, metrics_port = INSTALLABLE[name], free_port()
-    async with ScriptedUpstream(json_reply(COMPLETION)) as upstream, httpx.AsyncClient(timeout=30) as client:
+async def test_a_pod_serves_records_and_ends(name: str, tmp_path: Path, metrics_port: int) -> None:
+    folder = INSTALLABLE[name]
+    async with (
+        ScriptedUpstream(json_reply(COMPLETION)) as upstream,
+        httpx.AsyncClient(timeout=PATIENCE_S) as client,
+    ):
         toml = mounted(folder, tmp_path, f"{upstream.url}/v1", metrics_port)
         async with running(folder, tmp_path, toml) as (process, url):
             ready = container(folder)["readinessProbe"]["httpGet"]["path"]

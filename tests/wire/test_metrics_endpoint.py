@@ -14,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from exporters.metrics import MetricsSink
 from exporters.metrics_server import MetricsServer
 from exporters.sink import Batch
+from tests.ports import held_port
 from tests.unit.exporters.a_record import record
+from tests.wire.proxied import PATIENCE_S
 
 
 def test_serves_what_was_counted() -> None:
@@ -22,7 +24,7 @@ def test_serves_what_was_counted() -> None:
     sink = MetricsSink(registry)
     server = MetricsServer(registry, "127.0.0.1", 0)
     sink.write(Batch(token="1", records=[record()]))
-    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENCE_S) as client:
         answer = client.get("/metrics")
         assert answer.headers["content-type"].startswith("text/plain")
         families = {family.name: family for family in parse(answer.text)}
@@ -49,7 +51,9 @@ def test_scrapes_while_it_counts() -> None:
 
     with ThreadPoolExecutor(3) as pool:
         counting = pool.submit(count)
-        scrapes = [pool.submit(httpx.get, f"http://127.0.0.1:{server.port}/metrics") for _ in range(10)]
+        scrapes = [
+            pool.submit(httpx.get, f"http://127.0.0.1:{server.port}/metrics", timeout=PATIENCE_S) for _ in range(10)
+        ]
         assert {scrape.result().status_code for scrape in scrapes} == {200}
         scraped.set()
         counting.result()
@@ -57,13 +61,14 @@ def test_scrapes_while_it_counts() -> None:
 
 
 def test_closing_frees_the_port_and_may_be_repeated() -> None:
-    server = MetricsServer(CollectorRegistry(), "127.0.0.1", 0)
-    with socket.create_connection(("127.0.0.1", server.port)):
+    with held_port() as port:
+        server = MetricsServer(CollectorRegistry(), "127.0.0.1", port)
+        with socket.create_connection(("127.0.0.1", port)):
+            server.close()
         server.close()
-    server.close()
-    again = MetricsServer(CollectorRegistry(), "127.0.0.1", server.port)
-    assert again.port == server.port
-    again.close()
+        again = MetricsServer(CollectorRegistry(), "127.0.0.1", port)
+        assert again.port == port
+        again.close()
 
 
 def test_an_occupied_port_is_an_error_at_once() -> None:
@@ -79,5 +84,5 @@ def test_ipv6_loopback() -> None:
         server = MetricsServer(CollectorRegistry(), "::1", 0)
     except OSError:
         pytest.skip("this machine has no IPv6")
-    assert httpx.get(f"http://[::1]:{server.port}/healthz").text == "ok\n"
+    assert httpx.get(f"http://[::1]:{server.port}/healthz", timeout=PATIENCE_S).text == "ok\n"
     server.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import add_Tr
 from exporters.otlp import OtlpSink
 from exporters.otlp_transport import Target
 from exporters.sink import Batch, BatchRefused, SinkUnavailable
+from tests.ports import held_port
 from tests.unit.exporters.a_record import record
 from tests.wire.otlp_endpoint import Endpoint, Service, grpc_endpoint, http_endpoint
 
@@ -118,10 +118,8 @@ def test_whose_fault_a_grpc_code_is(over_grpc: Endpoint, code: str) -> None:
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
 def test_an_endpoint_that_is_not_there_is_unavailable(protocol: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        sink = OtlpSink(Target(url=url, protocol=protocol), name="x")
+    with held_port() as port:
+        sink = OtlpSink(Target(url=f"http://127.0.0.1:{port}", protocol=protocol), name="x")
         with pytest.raises(SinkUnavailable):
             sink.write(batch())
         sink.close()
@@ -148,19 +146,22 @@ def test_failures_name_no_secret(http: Endpoint) -> None:
 def test_spans_that_were_turned_down_are_counted_and_logged_once_a_minute(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def said() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name == "exporters.otlp"]
+
     endpoint.rejects = 2
     now = [0.0]
     sink = endpoint.sink(clock=lambda: now[0])
     with caplog.at_level(logging.WARNING, "exporters.otlp"):
         for token in ("1", "2"):
             sink.write(batch(token=token))
-        assert len(caplog.messages) == 1
+        assert len(said()) == 1
         now[0] = 61.0
         sink.write(batch(token="3"))
     sink.close()
     assert sink.rejected == 6
-    assert len(caplog.messages) == 2
-    assert "turned down 2 spans; 6 since the start" in caplog.messages[1]
+    assert len(said()) == 2
+    assert "turned down 2 spans; 6 since the start" in said()[1]
 
 
 def large(number: int, characters: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,16 @@ def job(tmp_path: Path, store_url: str) -> Job:
     return Job(settings=Settings(server=Server(data_dir=str(tmp_path))), store_url=store_url)
 
 
-def samplers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "health"]
+@pytest.fixture
+def samplers() -> Callable[[], list[threading.Thread]]:
+    """Those that began since."""
+    before = set(threading.enumerate())
+    return lambda: [thread for thread in threading.enumerate() if thread.name == "health" and thread not in before]
 
 
-def test_a_database_that_says_nothing_does_not_keep_the_process(tmp_path: Path) -> None:
+def test_a_database_that_says_nothing_does_not_keep_the_process(
+    tmp_path: Path, samplers: Callable[[], list[threading.Thread]]
+) -> None:
     registry = CollectorRegistry()
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -39,7 +45,9 @@ def test_a_database_that_says_nothing_does_not_keep_the_process(tmp_path: Path) 
     assert not waiting.is_alive()
 
 
-def test_an_address_that_is_none_is_said_and_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_address_that_is_none_is_said_and_stops_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, samplers: Callable[[], list[threading.Thread]]
+) -> None:
     registry = CollectorRegistry()
     with sampled(job(tmp_path, "redis://u:p4ssw0rd@h"), registry):
         assert samplers() == []

@@ -41,7 +41,9 @@ def told(root: Path) -> tuple[set[str], set[str]]:
 
 def wait_until_it_writes(root: Path, pid: int) -> None:
     path = root / f"told-{pid}"
+    deadline = time.monotonic() + 60
     while not path.exists() or path.stat().st_size < 2000:
+        assert time.monotonic() < deadline
         time.sleep(0.005)
 
 
