@@ -61,7 +61,7 @@ def tracked() -> list[Path]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=30,
+        timeout=60,
     )
     return [Path(line) for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
 

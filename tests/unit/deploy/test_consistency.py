@@ -238,5 +238,5 @@ def test_examples_are_kept_and_secrets_are_not() -> None:
     """A file of deploy/ that git ignores would be missing for everybody else; deploy/.env must be."""
     names = [*(relative(path) for path in TEXTS), "deploy/.env"]
     asked = ["git", "check-ignore", "--no-index", *names]
-    ignored = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False).stdout
+    ignored = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False).stdout
     assert ignored.split() == ["deploy/.env"]
