@@ -19,6 +19,7 @@ LINES_MAX: Final = 50_000
 INPUT_BYTES_MAX: Final = 200_000_000
 FAULTS_MAX: Final = 100
 _BREATHE_LINES: Final = 50
+_LOOK_S: Final = 0.01
 NOT_RUN: Final = {
     "expired": ("batch_expired", "This request could not be executed before the completion window expired."),
     "cancelled": ("batch_cancelled", "This request was not executed because the batch was cancelled."),
@@ -32,6 +33,8 @@ class Knobs:
 
     lines_per_s: float = 0.0
     """Of each batch; 0: as fast as it goes."""
+    hold_after: int = -1
+    """Batches stand still after so many lines until this is -1 again, or they are cancelled."""
     validating_s: float = 0.0
     finalizing_s: float = 0.0
     latency_s: float = 0.0
@@ -279,6 +282,8 @@ class Run:
                 end = "expired"
             if count >= counts["total"] - plan.drop:
                 continue
+            if end == "completed" and await self._held(count):
+                end = "cancelled"
             asked = json.loads(line)
             if end != "completed":
                 code, message = NOT_RUN[end]
@@ -295,6 +300,12 @@ class Run:
         for number in range(plan.alien):
             good.write(_line(f"alien-{number}", {"status_code": 200, "request_id": "req_0", "body": {}}, None))
         return end
+
+    async def _held(self, count: int) -> bool:
+        """Stand still as long as is wanted. Whether the batch was cancelled meanwhile."""
+        while 0 <= self._knobs.hold_after <= count and self._batch.shown["status"] != "cancelling":
+            await asyncio.sleep(_LOOK_S)
+        return bool(self._batch.shown["status"] == "cancelling")
 
     async def _pace(self, count: int) -> None:
         if self._knobs.lines_per_s:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 
 from exporters.record import CallRecord
 from proxy.batching.database import Database, queue_url
@@ -30,7 +30,7 @@ from tests.batch_provider import Remote
 from tests.batch_provider_replies import expected_text
 from tests.unit.exporters.spooled import MemorySink, drain
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 KEY = "sk-of-the-upstream"
 SECOND_NS = 1_000_000_000
 
@@ -105,6 +105,18 @@ class Dispatched:
             self._stop.set()
             await self._running
             self._running = None
+
+    async def later(self, seconds: float) -> None:
+        """So much time passes for all calls and batches."""
+        ns = int(seconds * SECOND_NS)
+
+        def pass_by() -> None:
+            with self.database.transaction() as connection:
+                for table in (items, batches):
+                    times = {name: table.c[name] - ns for name in ("created_ns", "deadline_ns")}
+                    connection.execute(update(table).values(**times))
+
+        await asyncio.to_thread(pass_by)
 
     async def add(self, *new: NewItem, credential: bytes | None = None) -> None:
         await asyncio.gather(*(self.queue.add(one, credential) for one in new))

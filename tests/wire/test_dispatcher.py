@@ -36,8 +36,9 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 async def test_calls_of_one_kind_share_a_batch(tmp_path: Path, provider: BatchProvider, url: str) -> None:
-    async with dispatched(settings_for(tmp_path, provider, url=url)) as here:
+    async with dispatched(settings_for(tmp_path, provider, url=url), start=False) as here:
         await here.add(*(item(number) for number in range(30)))
+        here.start()
         rows = await here.done(30)
         assert all(right(row) for row in rows)
         state = provider.state()
@@ -115,20 +116,23 @@ async def test_an_identical_call_waits_for_the_line_of_the_first(tmp_path: Path,
 
 
 async def test_a_call_that_is_cancelled_in_time_is_not_sent(tmp_path: Path, provider: BatchProvider) -> None:
-    async with dispatched(settings_for(tmp_path, provider, window_s=0.5)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1), item(2))
         await here.queue.cancel("item-1", "ours")
+        here.start()
         rows = {row.id: row for row in await here.done(1)}
         assert rows["item-1"].state == "cancelled"
         assert provider.state()["asked"] == {"item-2": 1}
 
 
 async def test_a_call_that_is_cancelled_too_late_is_recorded(tmp_path: Path, provider: BatchProvider) -> None:
-    provider.set(lines_per_s=2)
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    provider.set(hold_after=1)
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1), item(2))
+        here.start()
         await here.until(lambda: bool(provider.state()["asked"]), "the first line")
         await here.queue.cancel("item-1", "ours")
+        provider.set(hold_after=-1)
         rows = {row.id: row for row in await here.done(1)}
         assert rows["item-1"].state == "cancelled"
         assert rows["item-1"].reply is None
@@ -153,24 +157,28 @@ async def test_the_callers_own_key_is_used_and_then_forgotten(tmp_path: Path, pr
 async def test_a_deadline_that_comes_near_ends_the_batch_and_keeps_what_it_finished(
     tmp_path: Path, provider: BatchProvider
 ) -> None:
-    provider.set(lines_per_s=4)
-    settings = settings_for(tmp_path, provider, escalate_before_s=6.0)
-    async with dispatched(settings) as here:
-        await here.add(*(item(number, deadline_s=8.0) for number in range(40)))
+    provider.set(hold_after=5)
+    settings = settings_for(tmp_path, provider, escalate_before_s=900.0)
+    async with dispatched(settings, start=False) as here:
+        await here.add(*(item(number, deadline_s=3600.0) for number in range(40)))
+        here.start()
+        await here.until(lambda: len(provider.state()["asked"]) == 5, "the first lines")
+        await here.later(3000.0)
         rows = await here.done(40)
         assert all(right(row) for row in rows)
         state = provider.state()
         (batch,) = state["batches"]
         assert batch["status"] == "cancelled"
-        assert 0 < sum(state["asked"].values()) < 40
-        assert sum(state["asked"].values()) + state["live"]["flex"] == 40
+        assert state["asked"] == {f"item-{number}": 1 for number in range(5)}
+        assert state["live"]["flex"] == 35
         assert state["files"] == []
 
 
 async def test_a_batch_that_nobody_wants_any_more_is_ended(tmp_path: Path, provider: BatchProvider) -> None:
-    provider.set(lines_per_s=2)
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    provider.set(hold_after=1)
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(*(item(number) for number in range(30)))
+        here.start()
         await here.until(lambda: bool(provider.state()["asked"]), "the first line")
         for number in range(30):
             await here.queue.cancel(f"item-{number}", "ours")

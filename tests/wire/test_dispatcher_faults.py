@@ -22,8 +22,9 @@ def provider(tmp_path: Path) -> Iterator[BatchProvider]:
 
 async def test_a_line_that_is_missing_is_told_so(tmp_path: Path, provider: BatchProvider) -> None:
     provider.set(drop_lines=1)
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1), item(2))
+        here.start()
         rows = await here.done(2)
         assert sorted(row.status for row in rows) == [200, 502]
         (missing,) = [row for row in rows if row.status == 502]
@@ -34,8 +35,9 @@ async def test_a_line_that_is_missing_is_told_so(tmp_path: Path, provider: Batch
 
 async def test_doubled_and_foreign_lines_change_nothing(tmp_path: Path, provider: BatchProvider) -> None:
     provider.set(duplicate_lines=2, alien_lines=3)
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1), item(2), item(3, id="alien-0", upstream="elsewhere"))
+        here.start()
         elsewhere, *rows = sorted(await here.done(2), key=lambda row: row.id)
         assert all(right(row) for row in rows)
         assert (elsewhere.id, elsewhere.state) == ("alien-0", "queued")
@@ -45,8 +47,9 @@ async def test_doubled_and_foreign_lines_change_nothing(tmp_path: Path, provider
 
 async def test_what_an_expired_batch_finished_is_kept(tmp_path: Path, provider: BatchProvider) -> None:
     provider.set(expire_after=3)
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(*(item(number) for number in range(8)))
+        here.start()
         rows = await here.done(8)
         assert all(right(row) for row in rows)
         state = provider.state()
@@ -59,8 +62,9 @@ async def test_lines_that_are_refused_leave_the_batch_and_the_others_are_sent_ag
     tmp_path: Path, provider: BatchProvider
 ) -> None:
     provider.set(fail_lines=[2])
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(*(item(number, created_ns=number + 1) for number in range(3)))
+        here.start()
         rows = await here.done(3)
         assert [row.status for row in rows] == [200, 400, 200]
         assert json.loads(rows[1].reply)["error"]["message"] == "This line cannot be run."
@@ -69,8 +73,9 @@ async def test_lines_that_are_refused_leave_the_batch_and_the_others_are_sent_ag
 
 async def test_a_batch_that_always_fails_is_given_up(tmp_path: Path, provider: BatchProvider) -> None:
     provider.set(fail_next=100, fail_code="quota_gone")
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1))
+        here.start()
         (row,) = await here.done(1)
         assert row.status == 400
         assert json.loads(row.reply)["error"]["code"] == "quota_gone"
@@ -82,8 +87,9 @@ async def test_a_full_provider_is_asked_again_for_as_long_as_there_is_time(
     tmp_path: Path, provider: BatchProvider
 ) -> None:
     provider.set(fail_next=3)
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1))
+        here.start()
         (row,) = await here.done(1)
         assert right(row)
 
@@ -91,8 +97,9 @@ async def test_a_full_provider_is_asked_again_for_as_long_as_there_is_time(
 @pytest.mark.parametrize("where", ["POST /v1/files", "POST /v1/batches"])
 async def test_a_refusal_is_the_answer_of_all(tmp_path: Path, provider: BatchProvider, where: str) -> None:
     provider.set(refuse={where: [403]})
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1), item(2))
+        here.start()
         rows = await here.done(2)
         assert [row.status for row in rows] == [403, 403]
         assert json.loads(rows[0].reply)["error"]["message"] == "The test wants this."
@@ -111,8 +118,9 @@ async def test_a_provider_in_trouble_is_asked_again(
         provider.set(refuse={where: [trouble] * 2})
     else:
         provider.set(**{f"cut_{trouble}": {where: 2}})
-    async with dispatched(settings_for(tmp_path, provider)) as here:
+    async with dispatched(settings_for(tmp_path, provider), start=False) as here:
         await here.add(item(1), item(2))
+        here.start()
         assert all(right(row) for row in await here.done(2))
         state = provider.state()
         assert state["asked"] == {"item-1": 1, "item-2": 1}
@@ -124,9 +132,12 @@ async def test_a_batch_that_was_made_unseen_is_ended_when_its_calls_no_longer_wa
     tmp_path: Path, provider: BatchProvider
 ) -> None:
     """The reply to its creation was lost, nobody could look for it, and then the deadline was near."""
-    provider.set(cut_after={"POST /v1/batches": 1}, refuse={"GET /v1/batches": [500] * 99}, lines_per_s=0.5)
-    async with dispatched(settings_for(tmp_path, provider, escalate_before_s=4.0)) as here:
-        await here.add(*(item(number, deadline_s=5.0) for number in range(10)))
+    provider.set(cut_after={"POST /v1/batches": 1}, refuse={"GET /v1/batches": [500] * 9999}, hold_after=1)
+    async with dispatched(settings_for(tmp_path, provider, escalate_before_s=900.0), start=False) as here:
+        await here.add(*(item(number, deadline_s=3600.0) for number in range(10)))
+        here.start()
+        await here.until(lambda: provider.state()["batches_made"] == 1, "the batch")
+        await here.later(3000.0)
         await here.until(lambda: all(row.state == "done" for row in here.rows()), "the answers")
         provider.set(refuse={})
         rows = await here.done(10)
@@ -138,11 +149,13 @@ async def test_a_batch_that_was_made_unseen_is_ended_when_its_calls_no_longer_wa
 
 
 async def test_a_file_that_was_uploaded_unseen_is_removed(tmp_path: Path, provider: BatchProvider) -> None:
-    provider.set(cut_after={"POST /v1/files": 1}, latency_s=1.0)
-    async with dispatched(settings_for(tmp_path, provider, escalate_before_s=60.0)) as here:
-        await here.add(item(1, deadline_s=1.5))
+    provider.set(cut_after={"POST /v1/files": 1}, refuse={"GET /v1/files": [500] * 9999})
+    async with dispatched(settings_for(tmp_path, provider, escalate_before_s=900.0)) as here:
+        await here.add(item(1, deadline_s=3600.0))
+        await here.until(lambda: provider.state()["files_made"] == 1, "the file")
+        await here.later(3000.0)
         await here.until(lambda: any(row.status == "late" for row in here.batches()), "that it is late")
-        provider.set(latency_s=0.0)
+        provider.set(refuse={})
         await here.done(1)
         state = provider.state()
         assert (state["files_made"], state["batches_made"], state["files"]) == (1, 0, [])
