@@ -81,7 +81,7 @@ class Mortal:
         with contextlib.suppress(ProcessLookupError):
             self.kill()
         self._maker.kill()
-        self._maker.wait(10)
+        self._maker.wait(60)
         for stream in (self._maker.stdin, self._maker.stdout, self._log):
             assert stream is not None
             stream.close()

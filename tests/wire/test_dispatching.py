@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.batch_provider import BatchProvider
 
 from .dispatched import dispatched, item, right, settings_for
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 @pytest.fixture
@@ -31,13 +31,21 @@ def provider(tmp_path: Path) -> Iterator[BatchProvider]:
 
 @contextmanager
 def process(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One that has said that it is ready, and may be told to end."""
     launch = Programs().launch_dispatcher(settings)
     assert launch.first_line is not None
-    with log.open("wb") as out, subprocess.Popen(launch.argv, stdin=subprocess.PIPE, stderr=out) as made:
+    ready, to_say = os.pipe()
+    with (
+        log.open("wb") as out,
+        open(ready, "rb") as said,
+        subprocess.Popen(launch.argv, stdin=subprocess.PIPE, stderr=out, pass_fds=(to_say,)) as made,
+    ):
+        os.close(to_say)
         assert made.stdin is not None
         try:
-            made.stdin.write(launch.first_line(-1))
+            made.stdin.write(launch.first_line(to_say))
             made.stdin.flush()
+            assert said.read() == b"ready\n"
             yield made
         finally:
             if made.poll() is None:
@@ -50,9 +58,7 @@ async def test_it_loads_nothing_before_there_is_a_queue_and_then_serves_it(
     settings = settings_for(tmp_path, provider)
     with process(settings, tmp_path / "log") as made:
         seen = psutil.Process(made.pid)
-        deadline = time.monotonic() + WAIT_S
-        while seen.nice() != 10 and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
+        assert seen.nice() == 10
         await asyncio.sleep(0.5)
         assert not any("sqlite3" in one.path for one in seen.memory_maps())
         assert not (tmp_path / "data" / "batch").exists()
@@ -69,11 +75,6 @@ async def test_it_loads_nothing_before_there_is_a_queue_and_then_serves_it(
 
 async def test_it_ends_at_once_when_there_is_no_queue(tmp_path: Path, provider: BatchProvider) -> None:
     with process(settings_for(tmp_path, provider), tmp_path / "log") as made:
-        seen = psutil.Process(made.pid)
-        deadline = time.monotonic() + WAIT_S
-        while seen.nice() != 10 and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        await asyncio.sleep(0.3)
         made.terminate()
         assert await asyncio.to_thread(made.wait, WAIT_S) == 0
 
