@@ -19,6 +19,8 @@ from proxy.settings import Record, Server, Settings, Upstream
 
 PATIENCE_S: Final = 60.0
 """For what comes by itself: longer than any machine stands still."""
+BACKLOG: Final = 1024
+"""More than any test connects at once: the kernel lets whoever finds no room try again after seconds."""
 
 
 @dataclass
@@ -93,8 +95,8 @@ async def proxied(
         return {"request_id": wanted} if len(proxy.lookups) == proxy.arrives_at_lookup else None
 
     app = build(made, spool, lookup, monotonic=monotonic)
-    listening = socket.create_server(("127.0.0.1", 0))
-    listener = await loop.create_server(app.server, sock=listening)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+    listener = await loop.create_server(app.server, sock=listening, backlog=BACKLOG)
     proxy = Proxied(app, listening.getsockname()[1], spool)
     try:
         yield proxy

@@ -20,7 +20,7 @@ def response(status: str, **more: Any) -> dict[str, Any]:
 
 
 async def ask(proxy: Proxied, method: str, path: str, body: object = None) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         content = json.dumps(body).encode() if body is not None else None
         headers = {"content-type": "application/json"} if body is not None else {}
         await client.request(method, f"http://127.0.0.1:{proxy.port}{path}", content=content, headers=headers)

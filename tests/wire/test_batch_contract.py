@@ -66,7 +66,7 @@ async def _penstock(tmp_path: Path) -> AsyncIterator[Api]:
 @contextlib.asynccontextmanager
 async def _provider(tmp_path: Path) -> AsyncIterator[Api]:
     with BatchProvider(tmp_path) as provider:
-        async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="sk", max_retries=0, timeout=20) as client:
+        async with openai.AsyncOpenAI(base_url=provider.base_url, api_key="sk", max_retries=0, timeout=60) as client:
 
             def hold(validating_s: float = 3600.0) -> None:
                 provider._server.set(validating_s=validating_s)

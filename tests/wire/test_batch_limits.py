@@ -56,7 +56,7 @@ async def test_the_sdk_goes_on_waiting_at_the_next_worker(tmp_path: Path) -> Non
     loop = asyncio.get_running_loop()
     listener = await loop.create_server(old.app.server, sock=listening.dup())
     async with openai.AsyncOpenAI(
-        api_key="sk-one", base_url=f"http://127.0.0.1:{port}/v1", max_retries=2, default_headers=HOLD, timeout=20
+        api_key="sk-one", base_url=f"http://127.0.0.1:{port}/v1", max_retries=2, default_headers=HOLD, timeout=60
     ) as client:
         call = asyncio.ensure_future(client.chat.completions.create(model="m", messages=USER))
         (item,) = await until_queued(old)
@@ -86,7 +86,7 @@ async def test_held_calls_end_with_their_worker(tmp_path: Path) -> None:
         streamed = asyncio.ensure_future(client.post("/chat/completions", json=CHAT | {"stream": True}, headers=HOLD))
         (item,) = await until_queued(proxy)
         await until_joined(proxy, item.id, 2)
-        async with httpx.AsyncClient(base_url=proxy.url, timeout=20) as kept:
+        async with httpx.AsyncClient(base_url=proxy.url, timeout=60) as kept:
             await kept.post("/chat/completions", json=CHAT)
             proxy.app.begin_draining()
             one, other = await unary, await streamed

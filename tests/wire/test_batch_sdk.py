@@ -26,7 +26,7 @@ Ask = Callable[[openai.AsyncOpenAI], Awaitable[Any]]
 
 
 def sdk(proxy: Proxied, **headers: str) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(api_key="sk-one", base_url=proxy.url, max_retries=0, timeout=20, default_headers=headers)
+    return openai.AsyncOpenAI(api_key="sk-one", base_url=proxy.url, max_retries=0, timeout=60, default_headers=headers)
 
 
 def either(value: Any, events: list[bytes]) -> Script:

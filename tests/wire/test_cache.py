@@ -54,7 +54,7 @@ async def serving(
     async with (
         ScriptedUpstream(script) as upstream,
         proxied(tmp_path, upstream.url, upstream={"provider": "openai"}, cache=cache, **settings) as proxy,
-        httpx.AsyncClient(base_url=proxy.url, headers={"authorization": "Bearer sk-one"}, timeout=20) as client,
+        httpx.AsyncClient(base_url=proxy.url, headers={"authorization": "Bearer sk-one"}, timeout=60) as client,
     ):
         yield upstream, proxy, client
 
@@ -171,7 +171,7 @@ async def test_two_keys_of_penstock_share_nothing_though_the_upstream_has_one_ke
         proxied(
             tmp_path, upstream.url, upstream={"api_key": "sk-team"}, server={"keys": tuple(keys)}, cache=Cache()
         ) as proxy,
-        httpx.AsyncClient(base_url=proxy.url) as client,
+        httpx.AsyncClient(base_url=proxy.url, timeout=60) as client,
     ):
         said = []
         for key in ("pk-a", "pk-b", "pk-a"):

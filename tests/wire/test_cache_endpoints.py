@@ -21,7 +21,7 @@ def hashed(*keys: str) -> tuple[str, ...]:
 
 async def cache(proxy: Proxied, method: str = "GET", path: str = "", key: str = "") -> httpx.Response:
     headers = {"authorization": f"Bearer {key}"} if key else {}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{proxy.port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{proxy.port}", timeout=60) as client:
         return await client.request(method, f"/penstock/cache{path}", headers=headers)
 
 

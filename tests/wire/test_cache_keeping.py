@@ -134,7 +134,7 @@ async def test_a_stream_without_usage_does_not_serve_who_asks_for_it(tmp_path: P
     async with (
         ScriptedUpstream(sse(STREAMED[:3])) as upstream,
         proxied(tmp_path, upstream.url, upstream={"include_usage": False}) as proxy,
-        httpx.AsyncClient(base_url=proxy.url) as client,
+        httpx.AsyncClient(base_url=proxy.url, timeout=60) as client,
     ):
         said = []
         for options in (
