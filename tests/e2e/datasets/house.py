@@ -43,11 +43,11 @@ class House:
         limit, held_out = str(unfit.TOKENS_MAX), str(self.folder / "held-out.jsonl")
         return ("--where", NOT_LOOSE, "--max-tokens", limit, "--language", "en", "--held-out", held_out)
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, program: Sequence[str] = ("-m", "proxy"), **options: Any) -> subprocess.Popen[str]:
         """`penstock dataset ...` in the folder."""
         environ = {**os.environ, "NO_COLOR": "1", "COLUMNS": "160", "PYTHONPATH": str(ROOT), **self.environ}
         return subprocess.Popen(
-            [sys.executable, "-m", "proxy", "dataset", *arguments],
+            [sys.executable, *program, "dataset", *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=self.folder,
             env=environ,
             # Whoever runs the tests in the background of a shell has them ignore SIGINT, and so their children.

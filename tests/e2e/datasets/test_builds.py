@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,11 +17,10 @@ from exporters.datasets.building.build import build
 from exporters.datasets.describing.manifest import finish, read
 from exporters.datasets.selecting.select import ClickHouseSource
 from exporters.datasets.selecting.source import Slice
+from tests.e2e.standing import Standing
 from tests.wire.test_spool_full_disk import IN_ITS_OWN_MOUNTS, may_mount
 
 from .house import ROOT, Dataset, House
-
-STARTED_WITHIN_S = 60.0
 
 
 class ManyAtOnce(ClickHouseSource):
@@ -64,11 +62,20 @@ def test_more_rows_move_none_to_another_split(house: House, built: Dataset) -> N
     assert len(after) > 1.3 * len(before)
 
 
-def test_a_build_that_is_killed_leaves_what_was_there_and_the_next_one_cleans_up(house: House) -> None:
+@pytest.fixture
+def standing(tmp_path: Path) -> Standing:
+    """When rows of the corpus wait in the building folder, and the first of what is known of them is written."""
+    return Standing(tmp_path, ".rows.npy", 1)
+
+
+def test_a_build_that_is_killed_leaves_what_was_there_and_the_next_one_cleans_up(
+    house: House, standing: Standing
+) -> None:
     kept = house.build("killed", "--tag", "with=images")
     before = kept.bytes
-    process = house.start("build", "killed", *house.all_of_it, "--replace")
-    _until_it_writes(house, process)
+    process = house.start("build", "killed", *house.all_of_it, "--replace", program=standing.program)
+    standing.wait(process)
+    assert [*house.root.glob(".*/parts/*.spill")]
     process.kill()
     process.communicate()
     assert kept.bytes == before
@@ -79,9 +86,9 @@ def test_a_build_that_is_killed_leaves_what_was_there_and_the_next_one_cleans_up
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_build_that_is_interrupted_leaves_nothing(house: House, number: signal.Signals) -> None:
-    process = house.start("build", "interrupted", *house.all_of_it)
-    _until_it_writes(house, process)
+def test_a_build_that_is_interrupted_leaves_nothing(house: House, standing: Standing, number: signal.Signals) -> None:
+    process = house.start("build", "interrupted", *house.all_of_it, program=standing.program)
+    standing.wait(process)
     process.send_signal(number)
     _, said = process.communicate(timeout=100)
     assert process.returncode != 0
@@ -103,12 +110,3 @@ def test_a_full_disk_leaves_nothing(house: House, tmp_path: Path) -> None:
     assert done.stdout.split("\n")[:2] == ["status 1", "0"], done.stdout + done.stderr
     assert "is full" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def _until_it_writes(house: House, process: subprocess.Popen[str]) -> None:
-    """Until rows of the corpus wait in the building folder."""
-    deadline = time.monotonic() + STARTED_WITHIN_S
-    while not any(house.root.glob(".*/parts/*.spill")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -6,10 +6,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests import tiny_llama, training_set
+from tests.e2e.standing import Standing
 
 ROOT = Path(__file__).resolve().parents[3]
 READY_WITHIN_S = 100.0
@@ -75,20 +74,11 @@ def curve(run: Path) -> list[tuple[int, float | None, float | None]]:
     return [(line["step"], line.get("loss"), line.get("eval_loss")) for line in lines]
 
 
-def until_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        log = run / "log.jsonl"
-        if log.exists() and log.read_text().count('"loss"') >= step:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"step {step} was not reached: {process.communicate(timeout=5) if process.poll() else ''}")
-
-
 @pytest.mark.timeout(400)
 def test_a_run_that_is_killed_in_the_middle_goes_on_to_the_same_curve(here: Path, started: Any) -> None:
-    killed = started(*begun(run="killed"))
-    until_step(here / "penstock-runs" / "killed", 7, killed)
+    standing = Standing(here, "log.jsonl", 8)
+    killed = started(*begun(run="killed"), launcher=standing.program)
+    standing.wait(killed)
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=30)
     file = json.loads((here / "penstock-runs" / "killed" / "run.json").read_text())
@@ -113,10 +103,12 @@ def test_a_run_that_is_killed_in_the_middle_goes_on_to_the_same_curve(here: Path
 
 @pytest.mark.timeout(300)
 def test_a_signal_ends_it_with_a_checkpoint_and_the_command_to_go_on(here: Path, started: Any) -> None:
-    process = started(*begun(run="told"))
-    until_step(here / "penstock-runs" / "told", 3, process)
+    standing = Standing(here, "log.jsonl", 3)
+    process = started(*begun(run="told"), launcher=standing.program)
+    standing.wait(process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    standing.go_on()
+    _, err = process.communicate(timeout=READY_WITHIN_S)
     assert process.returncode == 1
     last = err.strip().splitlines()[-1]
     assert last.startswith("penstock: Interrupted at step ")
@@ -125,11 +117,8 @@ def test_a_signal_ends_it_with_a_checkpoint_and_the_command_to_go_on(here: Path,
 
 @pytest.mark.timeout(300)
 def test_two_processes_train_one_adapter_and_one_of_them_writes(here: Path, started: Any) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     # What `accelerate launch --multi_gpu` runs, which does not do so for CPUs.
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port), "-m", "proxy")
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone", "-m", "proxy")
     process = started(*begun(**{"max-steps": 6, "batch-size": 2, "device": "cpu"}), launcher=launcher)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
@@ -141,7 +130,7 @@ def test_two_processes_train_one_adapter_and_one_of_them_writes(here: Path, star
     assert len((here / "penstock-datasets" / "pirates" / "trained.jsonl").read_text().splitlines()) == 1
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(200)
 @pytest.mark.parametrize(
     ("key", "said"), [("short", "API key"), ("a" * 40, "WANDB_MODE=offline")], ids=["wrong key", "no network"]
 )
