@@ -43,7 +43,7 @@ class Supervised:
         self.data_dir = folder / "data"
         self.settings_path = folder / "settings.json"
         self.log_path = folder / "log"
-        self._server = {"port": 0, "data_dir": str(self.data_dir), "shutdown_timeout_s": 5.0, **server}
+        self._server = {"port": 0, "data_dir": str(self.data_dir), "shutdown_timeout_s": 30.0, **server}
         self.configure()
         self.process: subprocess.Popen[bytes] | None = None
 

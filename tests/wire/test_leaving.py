@@ -115,7 +115,7 @@ async def test_an_upload_whose_caller_leaves_is_abandoned_without_a_word(
         caller.close()
         record = await proxy.record()
     assert record.outcome == "abandoned"
-    assert caplog.text == ""
+    assert [one.getMessage() for one in caplog.records if one.name.startswith(("proxy.", "aiohttp."))] == []
 
 
 async def test_a_reply_that_comes_as_its_caller_leaves_is_let_go_of(tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_a_hung_worker_does_not_outlive_its_time(tmp_path: Path) -> None:
             caller.sendall(b"GET /hang HTTP/1.1\r\n\r\n")
             until(lambda: house.served()[b"/hang"], "the worker to hang")
             kill(house.pid, signal.SIGINT)
+            until(lambda: "stopping: " in house.log, "the first to be noticed, or the two are one")
             kill(house.pid, signal.SIGINT)
             assert house.process is not None
             assert house.process.wait(PATIENCE_S) == 0
