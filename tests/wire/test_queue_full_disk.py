@@ -60,7 +60,7 @@ def test_a_full_disk_is_told_and_what_was_added_stays(tmp_path: Path) -> None:
         [*IN_ITS_OWN_MOUNTS, mounted],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         cwd=Path(__file__).parents[2],
         env={"PYTHONPATH": "."},
     )

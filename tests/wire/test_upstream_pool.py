@@ -62,19 +62,27 @@ async def test_the_connection_used_last_is_used_first() -> None:
 
 
 async def test_beyond_the_bound_requests_wait_their_turn() -> None:
-    held = Held()
-    async with ScriptedUpstream(held) as upstream, calling(connections_max=2) as caller:
+    answers = asyncio.Semaphore(0)
+
+    async def script(request: Request, conn: Conn) -> None:
+        await answers.acquire()
+        await json_reply(1)(request, conn)
+
+    async with ScriptedUpstream(script) as upstream, calling(connections_max=2) as caller:
         calls = []
         for number in range(6):
             calls.append(asyncio.create_task(caller.call(upstream, b"%d" % number)))
             await asyncio.sleep(0)
-        await until(lambda: len(upstream.requests) == 2 and caller.pool.waiting == 4)
-        held.gate.set()
+        await until(lambda: set(upstream.bodies) == {b"0", b"1"} and caller.pool.waiting == 4)
+        for expected in (b"2", b"3", b"4", b"5"):
+            count = len(upstream.bodies)
+            answers.release()
+            await until(lambda count=count: len(upstream.bodies) > count and upstream.bodies[-1] != b"")
+            assert upstream.bodies[-1] == expected
+        for _ in range(2):
+            answers.release()
         await asyncio.gather(*calls)
         assert len(upstream.connections) == 2
-        assert sorted(upstream.bodies[:2]) == [b"0", b"1"]
-        assert sorted(upstream.bodies[2:4]) == [b"2", b"3"]
-        assert sorted(upstream.bodies[4:]) == [b"4", b"5"]
         await caller.settled()
 
 
