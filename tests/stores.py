@@ -89,10 +89,11 @@ class Store:
 
 
 @contextmanager
-def embedded_store(path: Path, *, memory_bytes_max: int = MEMORY_BYTES_MAX) -> Iterator[Store]:
-    """A running store in `path`/store; stopped at the end, whatever life it is in then."""
+def embedded_store(path: Path, *, memory_bytes_max: int = MEMORY_BYTES_MAX, port: int = 0) -> Iterator[Store]:
+    """A running store in `path`/store; stopped at the end, whatever life it is in then. `port`: one that is held, for
+    a store that is to have it in other lives too."""
     store = Store(path / "store", memory_bytes_max)
-    store.start()
+    store.start(port=port)
     try:
         yield store
     finally:

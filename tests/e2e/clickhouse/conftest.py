@@ -11,6 +11,7 @@ from clickhouse_connect.driver.client import Client
 from exporters.clickhouse.connect import connect, parse_url
 from exporters.clickhouse.schema import Schema, migrate
 from exporters.clickhouse.sink import ClickHouseSink
+from tests.ports import held_port
 from tests.stores import Store, embedded_store
 
 
@@ -36,6 +37,13 @@ def client(store: Store) -> Iterator[Client]:
     connected = connect(store.url())
     yield connected
     connected.close()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """For a store that has it in each of its lives; nobody else's in between."""
+    with held_port() as held:
+        yield held
 
 
 @pytest.fixture

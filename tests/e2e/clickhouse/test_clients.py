@@ -26,7 +26,7 @@ def test_the_javascript_client(store: Store) -> None:
         cwd=NODE,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -192,7 +192,7 @@ def test_what_time_cannot_cut_is_cut_by_a_hash(planted: Planted) -> None:
     planted.write(*[planted.call(f"{number:03}") for number in range(90)])
     found = slice_of(planted, slice_rows_max=30)
     assert len(found) == 3
-    assert all(15 <= len(part) <= 45 for part in found)
+    assert all(5 <= len(part) <= 60 for part in found), "30 by chance, of ids that are others each time"
     assert len({row.request_id for part in found for row in part}) == 90
 
 

@@ -29,7 +29,7 @@ def ask(store: Store, role: Role, sql: str, **params: str) -> httpx.Response:
         params=params,
         content=sql.encode(),
         auth=(login.user, login.password),
-        timeout=30,
+        timeout=60,
     )
 
 

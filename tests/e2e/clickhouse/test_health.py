@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from exporters.health import HealthSampler, Row
 from exporters.sink import SinkUnavailable
 from tests.e2e.clickhouse.conftest import Settings
 from tests.stores import Store, embedded_store
+
+NOW_S = int(time.time()) // 60 * 60
+"""Rows of another time may be past their retention."""
 
 
 class Counting:
@@ -56,8 +60,8 @@ def stored(client: Client, instance: str) -> list[tuple[object, ...]]:
 
 def test_a_row_is_stored_as_it_is(table: HealthTable, client: Client, instance: str) -> None:
     rows = [
-        Row(1_795_000_000, instance, "penstock_records_dropped_total", {"sink": "a'b\\", "reason": "quota"}, 0.1),
-        Row(1_795_000_001, instance, "penstock_spool_bytes", {}, 2.0**53),
+        Row(NOW_S, instance, "penstock_records_dropped_total", {"sink": "a'b\\", "reason": "quota"}, 0.1),
+        Row(NOW_S + 1, instance, "penstock_spool_bytes", {}, 2.0**53),
     ]
     table.write(uuid.uuid4().hex, rows)
     assert stored(client, instance) == [(row.timestamp, row.metric, row.labels, row.value) for row in rows]
@@ -65,7 +69,7 @@ def test_a_row_is_stored_as_it_is(table: HealthTable, client: Client, instance: 
 
 def test_a_token_stands_for_one_insert(table: HealthTable, client: Client, instance: str) -> None:
     token = uuid.uuid4().hex
-    rows = [Row(1_795_000_000, instance, "penstock_spool_bytes", {}, 1.0)]
+    rows = [Row(NOW_S, instance, "penstock_spool_bytes", {}, 1.0)]
     table.write(token, rows)
     table.write(token, rows)
     assert len(stored(client, instance)) == 1
@@ -73,11 +77,10 @@ def test_a_token_stands_for_one_insert(table: HealthTable, client: Client, insta
     assert len(stored(client, instance)) == 2
 
 
-def test_an_empty_database_gets_its_tables_by_the_first_sample(tmp_path: Path, instance: str) -> None:
+def test_an_empty_database_gets_its_tables_by_the_first_sample(tmp_path: Path, instance: str, port: int) -> None:
     """So that dashboards have something to ask before there is any traffic; and samples outlast an outage."""
-    now = [1_795_000_000.0]
-    with embedded_store(tmp_path) as store:
-        port = store.port
+    now = [float(NOW_S)]
+    with embedded_store(tmp_path, port=port) as store:
         table = HealthTable(store.url(), Settings())
         sampler = HealthSampler([Counting()], table.write, instance=instance, clock=lambda: now[0])
         sampler.sample()
@@ -93,7 +96,7 @@ def test_an_empty_database_gets_its_tables_by_the_first_sample(tmp_path: Path, i
         found = [(row[0], row[3]) for row in stored(client, instance)]
         assert client.query("SELECT count() FROM generations").first_row == (0,)
         client.close()
-    assert found == [(1_795_000_000 + 15 * number, float(number + 1)) for number in range(27)]
+    assert found == [(NOW_S + 15 * number, float(number + 1)) for number in range(27)]
 
 
 def test_a_database_that_never_answers_keeps_nobody(instance: str) -> None:

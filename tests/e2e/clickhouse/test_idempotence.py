@@ -122,11 +122,9 @@ def restore_views(store: Store, client: Client) -> None:
             client.command(statement)
 
 
-def test_acknowledged_batches_survive_kill_9(tmp_path: Path) -> None:
+def test_acknowledged_batches_survive_kill_9(tmp_path: Path, port: int) -> None:
     """The store is killed at random moments of a stream of batches, and each is retried until it is acknowledged."""
-    with embedded_store(tmp_path) as store:
-        store.stop()
-        store.start(port=store.port)
+    with embedded_store(tmp_path, port=port) as store:
         sink = ClickHouseSink(store.url(), Settings())
         sink.write(Batch("warm", fresh_records(1)))
         killed = kill_now_and_then(store, times=5, seed=1)

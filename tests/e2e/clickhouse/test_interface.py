@@ -16,6 +16,7 @@ import lz4.frame
 import pytest
 import zstandard
 
+from tests.e2e.serve import until
 from tests.stores import Store
 
 
@@ -24,7 +25,7 @@ def http_(store: Store) -> Iterator[httpx.Client]:
     """As the reader."""
     login = store.credentials.reader
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{store.port}", auth=(login.user, login.password), timeout=30
+        base_url=f"http://127.0.0.1:{store.port}", auth=(login.user, login.password), timeout=60
     ) as client:
         yield client
 
@@ -33,7 +34,7 @@ def http_(store: Store) -> Iterator[httpx.Client]:
 def writer(store: Store) -> Iterator[httpx.Client]:
     login = store.credentials.writer
     with httpx.Client(
-        base_url=f"http://127.0.0.1:{store.port}", auth=(login.user, login.password), timeout=30
+        base_url=f"http://127.0.0.1:{store.port}", auth=(login.user, login.password), timeout=60
     ) as client:
         yield client
 
@@ -45,7 +46,7 @@ def ask(client: httpx.Client, sql: str, **params: Any) -> httpx.Response:
 @pytest.mark.parametrize("path", ["/ping", "/replicas_status"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_anybody_may_ask_whether_it_lives(store: Store, path: str, method: str) -> None:
-    answer = httpx.request(method, f"http://127.0.0.1:{store.port}{path}")
+    answer = httpx.request(method, f"http://127.0.0.1:{store.port}{path}", timeout=60)
     assert (answer.status_code, answer.text) == (200, "Ok.\n" if method == "GET" else "")
 
 
@@ -137,23 +138,25 @@ def test_credentials_may_come_in_three_ways(store: Store, where: str) -> None:
     login = store.credentials.reader
     url = f"http://127.0.0.1:{store.port}/?query=SELECT+1"
     if where == "basic":
-        answer = httpx.get(url, auth=(login.user, login.password))
+        answer = httpx.get(url, auth=(login.user, login.password), timeout=60)
     elif where == "headers":
-        answer = httpx.get(url, headers={"X-ClickHouse-User": login.user, "X-ClickHouse-Key": login.password})
+        answer = httpx.get(
+            url, headers={"X-ClickHouse-User": login.user, "X-ClickHouse-Key": login.password}, timeout=60
+        )
     else:
-        answer = httpx.get(f"{url}&{urlencode({'user': login.user, 'password': login.password})}")
+        answer = httpx.get(f"{url}&{urlencode({'user': login.user, 'password': login.password})}", timeout=60)
     assert answer.text == "1\n"
 
 
 def test_nobody_gets_in_without_the_password(store: Store) -> None:
     url = f"http://127.0.0.1:{store.port}/?query=SELECT+1"
-    nothing = httpx.get(url)
+    nothing = httpx.get(url, timeout=60)
     assert (nothing.status_code, nothing.headers["X-ClickHouse-Exception-Code"]) == (401, "194")
     assert nothing.headers["WWW-Authenticate"].startswith("Basic")
     for auth in (("reader", "wrong"), ("penstock", ""), ("default", ""), ("", "")):
-        wrong = httpx.get(url, auth=auth)
+        wrong = httpx.get(url, auth=auth, timeout=60)
         assert (wrong.status_code, wrong.headers["X-ClickHouse-Exception-Code"]) == (403, "516")
-    damaged = httpx.get(url, headers={"Authorization": "Basic %%%"})
+    damaged = httpx.get(url, headers={"Authorization": "Basic %%%"}, timeout=60)
     assert damaged.status_code == 403
 
 
@@ -167,7 +170,7 @@ DECODERS = {
 @pytest.mark.parametrize("coding", DECODERS)
 @pytest.mark.parametrize("rows", [0, 1, 300_000])
 def test_replies_are_compressed_for_those_who_ask(store: Store, coding: str, rows: int) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", store.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", store.port, timeout=60)
     login = store.credentials.reader
     headers = {"X-ClickHouse-User": login.user, "X-ClickHouse-Key": login.password, "Accept-Encoding": coding}
     for asked in ("1", "0"):
@@ -244,7 +247,7 @@ def test_a_failure_after_the_first_rows_breaks_the_reply(store: Store) -> None:
             f"http://127.0.0.1:{store.port}/?max_threads=1",
             content=sql.encode(),
             auth=(login.user, login.password),
-            timeout=30,
+            timeout=60,
         )
 
 
@@ -255,14 +258,12 @@ def test_a_caller_that_leaves_frees_its_statement(store: Store, http_: httpx.Cli
         f"POST / HTTP/1.1\r\nHost: x\r\nX-ClickHouse-User: {login.user}\r\nX-ClickHouse-Key: {login.password}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    with socket.create_connection(("127.0.0.1", store.port), timeout=30) as leaver:
+    with socket.create_connection(("127.0.0.1", store.port), timeout=60) as leaver:
         leaver.sendall(head.encode() + body)
         assert leaver.recv(65536).startswith(b"HTTP/1.1 200")
-    for _ in range(300):
-        running = ask(http_, "SELECT count() FROM system.processes WHERE query LIKE 'SELECT \\'leaver%'").text
-        if running == "0\n":
-            return
-    pytest.fail("the statement of a caller that left still runs")
+    asked = "SELECT count() FROM system.processes WHERE query LIKE 'SELECT \\'leaver%'"
+    running = until(lambda: ask(http_, asked).text, lambda text: text == "0\n", 60)
+    assert running == "0\n", "the statement of a caller that left still runs"
 
 
 def test_readers_do_not_wait_for_each_other(store: Store, http_: httpx.Client) -> None:
@@ -273,7 +274,7 @@ def test_readers_do_not_wait_for_each_other(store: Store, http_: httpx.Client) -
         f"http://127.0.0.1:{store.port}/",
         content=b"SELECT repeat('x', 1000) FROM numbers(1000000)",
         auth=(login.user, login.password),
-        timeout=30,
+        timeout=60,
     ):
         assert [ask(http_, f"SELECT {n}").text for n in range(20)] == [f"{n}\n" for n in range(20)]
 
