@@ -13,6 +13,8 @@ from tests.grafana.preview.pages import page
 from tests.grafana.preview.picks import picks
 from tests.grafana.traffic import Traffic
 
+# Node and the browser are given two times two minutes.
+pytestmark = pytest.mark.timeout(600)
 BROKEN: Final = "broken"
 """A dashboard made to be seen as such."""
 
