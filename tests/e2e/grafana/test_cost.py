@@ -77,7 +77,7 @@ def test_the_forecast_and_the_budget(opened: Open, picks: dict[str, list[str]], 
     """What was spent, and the rest of the month at the average of the last seven days."""
     calls = oracle.chosen(traffic.calls, picks)
     reading = opened("cost", budget="2.5", **picks)
-    shown, rows, day = [], [], None
+    shown, rows, now_s, day = [], [], 0.0, None
     while day != today():
         day, now_s = today(), time.time()
         shown, rows = reading.rows("Forecast"), reading.rows("Budget")
