@@ -4,7 +4,7 @@
         ...  # call model.base_url
 
 Run as a program it is that server, on a free port which it says in a line. It ends when its standard input ends, so
-that it never outlives a test run that was killed. Its answers differ between runs: assert structure, never content.
+that it never outlives a test run that was killed. Its answers differ between machines: assert structure, never content.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ def main() -> None:
     parameters.model_alias = {NAME}
     parameters.n_ctx = 8192
     parameters.n_parallel = 4
+    # Whoever asks for nothing else is told the same each time: no run of the tests meets an odd answer of its own.
+    parameters.sampling.temp, parameters.sampling.seed = 0.0, 1
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     # One thread each: threads of one computation wait for each other by spinning, which a busy machine punishes.
