@@ -6,13 +6,14 @@ import faulthandler
 import sys
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 
-# `--hypothesis-profile=search` looks for other examples. No deadline: how long one takes on a busy machine says nothing
-# about the code.
-settings.register_profile("same", derandomize=True, deadline=None)
-settings.register_profile("search", deadline=None, max_examples=3000)
+# `--hypothesis-profile=search` looks for other examples. No deadline, and none for making them: how long that takes on
+# a busy machine says nothing about the code. Nobody loads a profile of his own: it would be that of all tests.
+_WITHOUT_TIME = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _WITHOUT_TIME, derandomize=True)
+settings.register_profile("search", _WITHOUT_TIME, max_examples=3000)
 settings.load_profile("same")
 
 _is_ours = getattr(providers, "is_local_module_file", lambda path: False)  # not a promise of Hypothesis
