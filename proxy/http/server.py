@@ -108,11 +108,14 @@ class Server(web.Server):
         A connection that was not told to be its last is kept for `grace_s` more, since draining began or its reply
         ended: whoever has it may be sending the next call on it, which would be lost if it were closed at once.
         """
+        spent: set[_Connection] = set()
         while self.connections or self.open:
             until = self.monotonic() - grace_s
-            for connection in self._served():
-                if connection.exchange is None and connection.touched <= until:
-                    connection.force_close()
+            idle = {one for one in self._served() if one.exchange is None and one.touched <= until}
+            # At the second look: what came while this process stood still is read between the two.
+            for connection in idle & spent:
+                connection.force_close()
+            spent = idle
             await asyncio.sleep(_LOOK_S)
 
     def _served(self) -> list[_Connection]:

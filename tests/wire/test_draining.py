@@ -115,6 +115,25 @@ async def test_idle_connections_are_closed_when_nothing_comes_and_not_before(tmp
             caller.close()
 
 
+async def test_a_call_that_came_while_the_worker_stood_still_is_answered(tmp_path: Path, clock: Clock) -> None:
+    """It waits in the kernel when the worker looks again, and the grace is over."""
+    async with (
+        ScriptedUpstream(json_reply(ANSWER)) as upstream,
+        proxied(tmp_path, upstream.url, monotonic=clock) as proxy,
+    ):
+        caller = await Caller.connect(proxy)
+        await asked(caller)
+        proxy.app.begin_draining()
+        caller.writer.write(post("/v1/chat/completions", CHAT))
+        clock.now_s += 2 * GRACE_S
+        emptied = asyncio.create_task(proxy.app.server.emptied(GRACE_S))  # looks before anything is read
+        status, headers, _ = await caller.reply()
+        assert (status, dict(headers)["Connection"]) == (200, "close")
+        caller.close()
+        async with asyncio.timeout(PATIENCE_S):
+            await emptied
+
+
 async def test_nobody_waits_for_connections_that_there_are_not(tmp_path: Path) -> None:
     async with ScriptedUpstream(json_reply(ANSWER)) as upstream, proxied(tmp_path, upstream.url) as proxy:
         proxy.app.begin_draining()
