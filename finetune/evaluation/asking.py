@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import msgspec
@@ -20,6 +20,7 @@ from .examples import Example
 TIMEOUT_S: Final = 600.0
 """Of one try; of all of them twice that."""
 _TRIES: Final = 8
+_LOOK_AT: Final = "/penstock/health"
 _LOOK_TIMEOUT_S: Final = 10.0
 _NOT_THE_QUESTIONS_FAULT: Final = frozenset({401, 402, 403, 404, 405, 407, 408, 409, 429})
 _INSTEAD: Final[Mapping[str, str]] = {
@@ -162,10 +163,13 @@ class Asker:
             ) from error
 
     async def _find(self) -> None:
-        """Where nobody listens, say so at once: many tries are for a server that was there and went away."""
+        """Where nobody listens, say so at once: many tries are for a server that was there and went away.
+
+        Asked of Penstock itself, so that nothing is recorded; any answer will do, and another server refuses.
+        """
         with contextlib.suppress(openai.APIStatusError, openai.APITimeoutError):
             there = self._client.with_options(max_retries=0, timeout=_LOOK_TIMEOUT_S)
-            await there.get("/models", cast_to=httpx.Response)
+            await there.get(urljoin(self.url, _LOOK_AT), cast_to=httpx.Response)
 
     def _adapted(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
         found = {name: value for name, value in body.items() if name not in self._without[model]}

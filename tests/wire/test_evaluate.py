@@ -54,9 +54,9 @@ class House:
         self.bigrams = Bigrams()
 
     async def __call__(self, request: Request, conn: Conn) -> None:
-        if request.target.endswith("/models"):
+        if request.target == "/penstock/health":
             self.looked += 1
-            await json_reply(refusal("no_list"), 404)(request, conn)
+            await json_reply(refusal("not_penstock"), 404)(request, conn)
             return
         body = json.loads(request.body)
         if request.target == "/penstock/feedback":

@@ -22,7 +22,7 @@ CHOICES: Final[dict[str, dict[str, list[str]]]] = {
     "two models": {"model": ["gpt-5", "gpt-4.1"]},
     "model and key": {"model": ["gpt-5-mini", "o'reilly-7b"], "key": ["it's-ours", "web"]},
 }
-STRATEGIES: Final = ("response_cache", "coalescing", "provider_cache", "flex", "batch", "smaller_model")
+STRATEGIES: Final = ("response_cache", "coalescing", "provider_cache", "flex", "batch", "smaller_model", "pruning")
 
 
 @pytest.fixture(params=[*CHOICES])
