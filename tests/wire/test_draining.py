@@ -123,10 +123,16 @@ async def test_a_call_that_came_while_the_worker_stood_still_is_answered(tmp_pat
     ):
         caller = await Caller.connect(proxy)
         await asked(caller)
+        async with asyncio.timeout(PATIENCE_S):
+            while proxy.app.server.open:
+                await asyncio.sleep(0.01)
         proxy.app.begin_draining()
         caller.writer.write(post("/v1/chat/completions", CHAT))
         clock.now_s += 2 * GRACE_S
-        emptied = asyncio.create_task(proxy.app.server.emptied(GRACE_S))  # looks before anything is read
+        look = proxy.app.server.emptied(GRACE_S)
+        look.send(None)  # before the loop reads anything
+        look.close()
+        emptied = asyncio.create_task(proxy.app.server.emptied(GRACE_S))
         status, headers, _ = await caller.reply()
         assert (status, dict(headers)["Connection"]) == (200, "close")
         caller.close()
