@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def _serve_and_call(tmp_path: Path, stage: Stage, clickhouse: str, said: str, password: str = "") -> None:
     """Calls are answered, `said` comes once and no traceback, and a second call neither waits nor repeats it."""
     stage.play(json_reply(chat_reply()))
+    began_s = time.monotonic()
     upstream = {"stage": f"{stage.url}/v1"}
     options = {"sections": {"store": {"clickhouse": clickhouse}}, "environ": {"STORE_PASSWORD": password}}
     with penstock(tmp_path, upstreams=upstream, **options) as proxy, httpx.Client(timeout=60) as client:
@@ -39,7 +41,8 @@ def _serve_and_call(tmp_path: Path, stage: Stage, clickhouse: str, said: str, pa
         until(proxy.output, lambda text: text.count("  gpt-4o-mini ") == 2, LINES_WITHIN_S)
         output = proxy.output()
         assert output.count("  gpt-4o-mini ") == 2  # the terminal is a sink of its own
-        assert output.count(said) == 1
+        # Once a minute, however long the minutes of this machine are.
+        assert 1 <= output.count(said) <= 1 + (time.monotonic() - began_s) // 60
         assert "Traceback" not in output
         assert password not in output or not password
 
