@@ -166,6 +166,15 @@ def serve_metrics(job: Job, registry: CollectorRegistry) -> MetricsServer | None
         return None
 
 
+def _end_when_told(stop: Event) -> None:
+    # Without a time-out: Python's `sigtimedwait` reports a signal that never came when its process was stopped and
+    # continued meanwhile, as a container that is paused is, and the recorder would end for it.
+    signal.sigwait({signal.SIGTERM})
+    stop.set()
+    signal.sigwait({signal.SIGTERM})
+    os._exit(0)  # The checkpoints say what was on its way; the next recorder goes on there.
+
+
 def run(job: Job) -> int:
     """Record until SIGTERM, then empty the spool as far as a few seconds allow. A second SIGTERM ends it at once."""
     # Blocked before any thread starts, so that all of them inherit it and the signal waits for us.
@@ -190,12 +199,9 @@ def run(job: Job) -> int:
     thread = Thread(target=record, name="recorder")
     with sampled(job, health):
         thread.start()
+        Thread(target=_end_when_told, args=(stop,), name="told", daemon=True).start()
         announce_ready(job)
-        while thread.is_alive():
-            if signal.sigtimedwait({signal.SIGTERM}, 0.5):
-                if stop.is_set():
-                    os._exit(0)  # The checkpoints say what was on its way; the next recorder goes on there.
-                stop.set()
+        thread.join()
     if server is not None:
         server.close()
     return 0 if done.is_set() else 1
