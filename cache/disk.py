@@ -24,7 +24,7 @@ _READS_MAX: Final = 256
 _WRITES_MAX: Final = 256
 _WRITES_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of bodies that wait to be written; beyond, a put is dropped."""
-TIMEOUT_S: Final = 1.0
+_TIMEOUT_S: Final = 1.0
 """A read that takes longer is a miss: the disk hangs."""
 
 
@@ -49,12 +49,12 @@ class Disk:
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
         *,
-        timeout_s: float = TIMEOUT_S,
+        timeout_s: float | None = None,
         tidy: bool = True,
     ) -> None:
-        """`tidy=False`: leave it to other processes to keep the folder small."""
+        """`timeout_s`: of a read. `tidy=False`: leave it to other processes to keep the folder small."""
         self._clock = clock
-        self._timeout_s = timeout_s
+        self._timeout_s = _TIMEOUT_S if timeout_s is None else timeout_s
         self._shelf = Shelf(folder, bytes_max)
         self._janitor = Janitor(self._shelf, folder, bytes_max, clock)
         self._reading = Threads("cache-read", _READERS, _READS_MAX)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
-from .disk import TIMEOUT_S, Disk
+from .disk import Disk
 from .entry import Entry
 from .memory import Memory
 from .purge import Purges, Selection
@@ -159,7 +159,6 @@ def open_tiers(
     directory: Path | None,
     memory_bytes_max: int = 0,
     disk_bytes_max: int = 0,
-    disk_timeout_s: float = TIMEOUT_S,
     redis_url: str = "",
     redis_timeout_s: float = 0.01,
     clock: Callable[[], int] = time.time_ns,
@@ -169,12 +168,9 @@ def open_tiers(
 
     Nothing is opened yet: what cannot be opened later is passed over. Raises `RedisUnusable`.
     """
-    disk = None
-    if directory is not None and disk_bytes_max:
-        disk = Disk(directory, disk_bytes_max, clock, timeout_s=disk_timeout_s, tidy=tidy)
     return Tiers(
         Memory(memory_bytes_max, clock) if memory_bytes_max else None,
-        disk,
+        Disk(directory, disk_bytes_max, clock, tidy=tidy) if directory is not None and disk_bytes_max else None,
         Redis(redis_url, redis_timeout_s, clock) if redis_url else None,
         Purges(directory) if directory is not None else None,
         clock,

@@ -27,6 +27,8 @@ Split = Literal["train", "validation", "test"]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 Message = dict[str, Any]
 """Of OpenAI's chat format; an assistant's may have `weight` 0: it is read, not learnt."""
+INSTRUCTIONS: Final = frozenset({"system", "developer"})
+"""Roles of messages that say how to answer."""
 
 
 class Conversation(msgspec.Struct, kw_only=True):

@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ..dataset import Conversation, Dataset, Message
+from ..dataset import INSTRUCTIONS, Conversation, Dataset, Message
 from ..errors import FinetuneError
 from .features import cosines
 from .labels import Labels, label_of
 from .measures import Count, parts, spaced
-from .rows import INSTRUCTIONS, Row, Rows, conversations, digest, text_of
+from .rows import Row, Rows, conversations, digest, text_of
 
 Alike = npt.NDArray[np.float64]
 """Each with each, -1 to 1."""

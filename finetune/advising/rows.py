@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ..dataset import SPLITS, Conversation, Dataset, Message
+from ..dataset import INSTRUCTIONS, SPLITS, Conversation, Dataset, Message
 from ..errors import FinetuneError
 
 ROWS_MAX: Final = 20_000
@@ -19,7 +19,6 @@ ROWS_MAX: Final = 20_000
 CHARACTERS_MAX: Final = 20_000
 """Of a prompt and of an answer that are looked at; tokens are counted over them and extrapolated."""
 SEED: Final = 7
-INSTRUCTIONS: Final = frozenset({"system", "developer"})
 
 
 @dataclass(frozen=True, slots=True)

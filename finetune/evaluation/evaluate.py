@@ -198,9 +198,10 @@ async def _add_losses(
     local = run is not None and run.file.method != "hosted"
     if (options.metrics and not wanted) or not (wanted or options.tokenizer or local):
         return
-    reasons = {name: await perplexity.unfit(asker, asked_of[name].model) for name in found}
-    notes += [f"Perplexity of {name}: not available, {why}." for name, why in reasons.items() if why]
-    fit = [name for name, why in reasons.items() if not why]
+    models = dict.fromkeys(asked_of[name].model for name in found)
+    reasons = {model: await perplexity.unfit(asker, model) for model in models}
+    notes += [f"Perplexity of {model}: not available, {why}." for model, why in reasons.items() if why]
+    fit = [name for name in found if not reasons[asked_of[name].model]]
     if not fit:
         return
     if not options.tokenizer and not local:

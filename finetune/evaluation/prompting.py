@@ -8,13 +8,12 @@ from typing import Final
 
 import msgspec
 
-from ..dataset import Message
+from ..dataset import INSTRUCTIONS, Message
 from ..errors import FinetuneError
 from .examples import Example
 
 FEW_SHOT: Final = "+few-shot"
 """What the name of a model behind a prompt with examples ends in."""
-_INSTRUCTIONS: Final = frozenset({"system", "developer"})
 
 
 class Contestant(msgspec.Struct, frozen=True):
@@ -67,5 +66,5 @@ def _read(path: Path) -> list[Message]:
 
 def _parted(messages: list[Message]) -> tuple[list[Message], list[Message]]:
     """The instructions that they begin with, and the rest."""
-    place = next((at for at, one in enumerate(messages) if one.get("role") not in _INSTRUCTIONS), len(messages))
+    place = next((at for at, one in enumerate(messages) if one.get("role") not in INSTRUCTIONS), len(messages))
     return messages[:place], messages[place:]

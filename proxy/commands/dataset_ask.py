@@ -178,10 +178,14 @@ def key_of(reference: str) -> str:
 
     if not reference and not os.environ.get("OPENAI_API_KEY"):
         return "none"
+    reference = reference or "env:OPENAI_API_KEY"
     try:
-        return resolve_secret(reference or "env:OPENAI_API_KEY", os.environ)
+        key = resolve_secret(reference, os.environ)
     except SecretMissing as error:
         raise CommandFailed(f"--api-key: {error}") from error
+    if not key.isascii() or not key.isprintable():
+        raise CommandFailed(f"--api-key: {reference} holds characters that cannot be sent in a header.")
+    return key
 
 
 def _new_name(name: str) -> str:

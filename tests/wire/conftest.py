@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-from cache.tiers import open_tiers
-
 PATIENT_S = 60.0
 
 
@@ -22,6 +20,6 @@ def pytest_asyncio_loop_factories(
 @pytest.fixture(autouse=True)
 def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still for a moment is no disk that hangs: what is slow is waited for here, not given up."""
-    monkeypatch.setitem(open_tiers.__kwdefaults__, "disk_timeout_s", PATIENT_S)
+    monkeypatch.setattr("cache.disk._TIMEOUT_S", PATIENT_S)
     monkeypatch.setattr("proxy.caching.keeping._DRAIN_S", PATIENT_S)
     monkeypatch.setattr("proxy.batching.keeping._DRAIN_S", PATIENT_S)

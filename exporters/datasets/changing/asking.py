@@ -18,7 +18,6 @@ import msgspec
 import openai
 
 from ..assembling.assembly import BYTES_A_TOKEN
-from ..errors import DatasetError
 from ..example import Example, Message, answer
 
 Waiting = Literal["off", "hold", "async"]
@@ -77,9 +76,6 @@ class Asker:
     """Asks one proxy. An async context manager; may be used by many tasks at once."""
 
     def __init__(self, url: str, api_key: str, *, dataset: str, waiting: Waiting = "hold", poll_s: float = 5.0) -> None:
-        """Raises `DatasetError`: the key cannot be one."""
-        if not api_key.isascii() or not api_key.isprintable():
-            raise DatasetError("The key holds characters that cannot be sent in a header.")
         self._url = url
         self._waiting = waiting
         self._poll_s = poll_s

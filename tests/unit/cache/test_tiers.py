@@ -15,9 +15,14 @@ from cache.tiers import Tiers, open_tiers
 from tests.unit.cache.entries import Clock, entry, key
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is waited for, however slow it is."""
+    monkeypatch.setattr("cache.disk._TIMEOUT_S", 60.0)
+
+
 def opened(folder: Path, **options: Any) -> Tiers:
-    """With a disk that is waited for, however slow it is."""
-    return open_tiers(directory=folder, disk_bytes_max=100_000_000, disk_timeout_s=60.0, tidy=False, **options)
+    return open_tiers(directory=folder, disk_bytes_max=100_000_000, tidy=False, **options)
 
 
 @pytest.fixture
