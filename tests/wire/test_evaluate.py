@@ -330,3 +330,21 @@ async def test_perplexity_is_measured_with_the_chat_template_of_a_base(data: Dat
     refused = await evaluated(data, house, tokenizer=base, limit=6)
     assert "perplexity" not in refused.models["base"]
     assert "Perplexity of base: not available, the log probabilities" in refused.notes[0]
+
+
+async def test_perplexity_behind_a_prompt_is_that_of_the_whole_and_its_server_is_checked_once(
+    data: Dataset, tmp_path: Path
+) -> None:
+    base = str(tiny_llama.build(tmp_path / "tiny"))
+    prompt = tmp_path / "p.json"
+    shown = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    prompt.write_text(json.dumps({"messages": shown}))
+    asked: dict[str, Any] = {"tokenizer": base, "limit": 3, "models": ("base",), "few_shot": (f"base={prompt}",)}
+    house = House()
+    made = await evaluated(data, house, metrics=("token_f1", "perplexity"), **asked)
+    assert [found["perplexity"]["n"] for found in made.models.values()] == [3, 3]
+    turns = "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n<|im_start|>user\nquestion"
+    assert sum(turns in body["prompt"] for body in house.bigrams.asked) == 3
+    house.bigrams.fault = "off by one"
+    refused = await evaluated(data, house, **asked)
+    assert [note.partition(":")[0] for note in refused.notes] == ["Perplexity of base"]
